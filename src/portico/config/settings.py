@@ -1,0 +1,101 @@
+"""The whole of portico.yaml as one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from portico import contracts
+from portico.config.base import Named, Several, Strict
+from portico.config.grammar import Permission
+from portico.config.places import Places
+from portico.config.routes import Layer, Route
+from portico.config.scalars import Name, Text, Truth, pattern
+from portico.config.server import Log, Server
+from portico.config.substitute import Finding, untangled
+from portico.config.upstreams import Upstream
+from portico.errors import Problem
+
+ALWAYS: Final = frozenset({"access", "api_keys", "headers", "limits", "request_id"})  # the plugins of the route's keys
+
+
+class Key(Strict):
+    """A static API key: its hash, never the key."""
+
+    id: Name = Field(description="Its name in logs, metrics and limits")
+    sha256: Annotated[str, pattern("[0-9a-fA-F]{64}", "the key's SHA-256 as 64 hex digits")] = Field(
+        description="SHA-256 of the key, 64 hex digits"
+    )
+    permissions: Several[Permission] = Field(
+        default_factory=list, description="users:read, users:*, or * for everything; empty: nothing that needs one"
+    )
+    tenant: Name = Field(default="default", description="Whom it belongs to")
+
+    def plain(self) -> contracts.Key:
+        return contracts.Key(self.id, self.sha256.lower(), tuple(self.permissions), self.tenant)
+
+
+class Layers(Strict):
+    """Policies for the services' own paths."""
+
+    public: Layer = Field(default_factory=Layer, description="Paths that need no credentials")
+    app: Layer = Field(default_factory=Layer, description="Paths for applications and people")
+    mcp: Layer = Field(default_factory=Layer, description="Paths for agents")
+    admin: Layer = Field(default_factory=Layer, description="Paths for administrators")
+
+
+class Plugin(Strict):
+    """One plugin: `enabled`, and whatever its own model takes."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: Truth = Field(default=True, description="false leaves the plugin out, also one that is started by default")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its own configuration, not yet checked."""
+        return untangled(self.model_extra or {})  # type: ignore[no-any-return]
+
+
+class Settings(Strict):
+    """Everything that portico.yaml says, checked."""
+
+    server: Server = Field(default_factory=Server, description="Where and how Portico listens")
+    data_dir: Text = Field(default="~/.portico", description="Folder for what Portico keeps; ~ is your home")
+    log: Log = Field(default_factory=Log, description="Logging")
+    upstreams: Named[Name, Upstream] = Field(default_factory=dict, description="Name → a service behind Portico")
+    keys: Several[Key] = Field(default_factory=list, description="Static API keys, as hashes")
+    routes: Several[Route] = Field(default_factory=list, description="Which request goes where")
+    layers: Layers = Field(default_factory=Layers, description="Policies for Portico's own paths")
+    plugins: Named[Name, Plugin] = Field(
+        default_factory=dict, description="Plugin id → its configuration, enabled: true"
+    )
+
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    def check(self) -> Iterator[Finding]:
+        if self.data_dir.startswith("~") and self.data_dir[1:2] not in ("", "/"):
+            yield ("data_dir",), "may begin with ~/ for your home; another user's needs its whole path"
+        for id_, plugin in self.plugins.items():
+            if not plugin.enabled and id_ in ALWAYS:
+                yield ("plugins", id_, "enabled"), "must be true: keys of routes are its work; leave those keys out"
+
+    @property
+    def source(self) -> str:
+        """The name of the document it was read from, as messages show it."""
+        return self._places.name
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the document's text does."""
+        return self._places.version
+
+    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
+        """A problem at `path`, with its file and line, for what is found out later than at loading."""
+        return self._places.problem(path, message)
+
+    def place(self, places: Places) -> None:
+        """Remember where each setting stands; once, after loading."""
+        self._places = places

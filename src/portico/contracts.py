@@ -1,0 +1,274 @@
+"""The plain values by which rooms meet: the snapshot that the edge runs on, mounts, and phases.
+
+Nothing here validates: `portico.config` does, once, in the supervisor. All durations are seconds, all sizes bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+
+# The order of a request. Policies of one phase run by their `order`, then their id.
+IDENTIFY: Final = 10
+ADMIT: Final = 20
+AUTHENTICATE: Final = 30
+AUTHORIZE: Final = 40
+LIMIT: Final = 50
+VALIDATE: Final = 60
+CACHE: Final = 70
+TRANSFORM: Final = 80
+PHASES: Final = {
+    "identify": IDENTIFY,
+    "admit": ADMIT,
+    "authenticate": AUTHENTICATE,
+    "authorize": AUTHORIZE,
+    "limit": LIMIT,
+    "validate": VALIDATE,
+    "cache": CACHE,
+    "transform": TRANSFORM,
+}
+
+SERVICES: Final = "@services"  # the upstream name of our own services
+HEALTH: Final = "@health"  # answered by the edge itself
+METRICS: Final = "@metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; 0 means none."""
+
+    connect: float = 2.0
+    first_byte: float = 30.0
+    idle: float = 60.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address of an upstream; `path` is set for Unix sockets, `host` and `port` otherwise."""
+
+    url: str
+    scheme: str = "http"
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    attempts: int = 1
+    on: tuple[str, ...] = ("connect", "reset", "502", "503", "504")
+    budget: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    failure_ratio: float = 0.5
+    min_requests: int = 20
+    window: float = 10.0
+    open_for: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    path: str = "/health"
+    interval: float = 5.0
+    timeout: float = 1.0
+    healthy_after: int = 1
+    unhealthy_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    max_connections: int = 1024
+    max_idle: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    verify: bool = True
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    name: str
+    targets: tuple[Target, ...]
+    balance: str = "round_robin"
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
+    health: HealthCheck | None = None
+    pool: Pool = Pool()
+    tls: UpstreamTls = UpstreamTls()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A static API key: its SHA-256 in hex, never the key."""
+
+    id: str
+    sha256: str
+    permissions: tuple[str, ...] = ()
+    tenant: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy on one route: `factory` ("module:function") makes its behaviour from the plain `config`."""
+
+    id: str
+    phase: int
+    order: int
+    factory: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route as the edge runs it: `upstream` is a name of the file, or SERVICES, HEALTH, METRICS."""
+
+    name: str
+    paths: tuple[str, ...]
+    upstream: str
+    hosts: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    layer: str = "file"  # file | public | app | mcp | admin
+    source: str = "file"  # file, or the id of the plugin that mounted it
+    rewrite: str | None = None  # the canonical path that an alias stands for
+    strip_prefix: str = ""
+    policies: tuple[Policy, ...] = ()
+    body_bytes: int | None = None
+    buffer: bool = False
+    timeouts: Timeouts | None = None
+    websocket: bool = True
+    preserve_host: bool = True
+    forward_credentials: bool = False
+    redact: tuple[str, ...] = ()  # names of path parameters that no log shows
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A path of our own services, declared in a `plugin.py` so that the edge knows it without importing the service."""
+
+    method: str
+    path: str
+    aliases: tuple[str, ...] = ()
+    layer: str = "public"
+    credentials: tuple[str, ...] = ()  # () = none needed
+    permission: str = ""
+    body_bytes: int | None = None
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    cert: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
+    client_auth: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A listening address: `unix` or `host` and `port`. `metrics` marks the one that serves /metrics to anyone."""
+
+    name: str
+    host: str = ""
+    port: int = 0
+    unix: str = ""
+    metrics: bool = False
+    tls: Tls = Tls()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    header_bytes: int = 32 * 1024
+    body_bytes: int = 16 * 1024 * 1024
+    connections: int = 10_000
+    in_flight: int = 10_000
+    buffered: int = 256 * 1024 * 1024
+    header_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    drain: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    listen: tuple[Listen, ...]
+    workers: int = 1
+    services_processes: int = 1
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: bool = False
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSpec:
+    """A plugin to start: its class by import string and its validated, plain configuration."""
+
+    id: str
+    factory: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the edge and the services run on. Immutable; a reload makes another with a higher version."""
+
+    version: int
+    source: str
+    server: Server
+    upstreams: tuple[Upstream, ...] = ()
+    keys: tuple[Key, ...] = ()
+    routes: tuple[Route, ...] = ()
+    plugins: tuple[PluginSpec, ...] = ()
+    data_dir: str = ""
+    log_level: str = "info"
+    log_format: str = "auto"
+    demo: bool = False  # `portico up --demo`: /metrics is open
+
+
+def dump(snapshot: Snapshot) -> str:
+    """The snapshot as JSON text."""
+    return json.dumps(asdict(snapshot), separators=(",", ":"))
+
+
+def load(text: str) -> Snapshot:
+    """The snapshot that `dump` wrote."""
+    snapshot = _Loader().build(Snapshot, json.loads(text))
+    assert isinstance(snapshot, Snapshot)
+    return snapshot
+
+
+class _Loader:
+    """Turns JSON values back into dataclasses, tuples of them and optional ones; looks each class up once."""
+
+    def __init__(self) -> None:
+        self.hints: dict[Any, dict[str, Any]] = {}
+
+    def build(self, kind: Any, value: Any) -> Any:
+        if value is None:
+            return None
+        if is_dataclass(kind):
+            return self._dataclass(kind, value)
+        origin = get_origin(kind)
+        if origin is tuple:
+            item = get_args(kind)[0]
+            return tuple(self.build(item, each) for each in value)
+        if origin in (Union, UnionType):
+            return self.build(next(arg for arg in get_args(kind) if arg is not type(None)), value)
+        return value
+
+    def _dataclass(self, kind: Any, value: dict[str, Any]) -> Any:
+        hints = self.hints.get(kind)
+        if hints is None:
+            resolved = get_type_hints(kind)
+            hints = self.hints[kind] = {f.name: resolved[f.name] for f in fields(kind)}
+        return kind(**{name: self.build(hint, value[name]) for name, hint in hints.items()})

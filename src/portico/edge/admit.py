@@ -1,0 +1,47 @@
+"""The life of a request up to its target: the route's steps, in phase order, from top to bottom.
+
+IDENTIFY      request_id
+ADMIT         access, cors, body
+AUTHENTICATE  api_key
+AUTHORIZE     require
+LIMIT         rate, window, quota, concurrent
+VALIDATE      (policies of plugins)
+CACHE         (policies of plugins)
+TRANSFORM     headers
+SETTLE        every step that was asked and wants to know how the exchange ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from portico.edge.exchange import Exchange, Response, Step
+
+
+def admit(exchange: Exchange, steps: list[Step]) -> Response | Awaitable[Response | None] | None:
+    """Ask the steps that have not been asked yet. None: all let it pass. An awaitable: one of them needs time."""
+    for index in range(exchange.rank, len(steps)):
+        exchange.rank = index + 1
+        answer = steps[index].check(exchange)
+        if answer is not None:
+            return answer
+    return None
+
+
+async def admit_slowly(exchange: Exchange, steps: list[Step], first: Awaitable[Response | None]) -> Response | None:
+    """Go on after a step that needs time."""
+    answer = await first
+    while answer is None:
+        following = admit(exchange, steps)
+        if following is None or isinstance(following, Response):
+            return following
+        answer = await following
+    return answer
+
+
+def settle(exchange: Exchange, steps: list[Step]) -> None:
+    """Tell the steps that were asked, last first, that the exchange has ended."""
+    for index in range(exchange.rank - 1, -1, -1):
+        told = steps[index].settle
+        if told is not None:
+            told(exchange)

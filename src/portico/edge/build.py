@@ -1,0 +1,161 @@
+"""Compiles a snapshot into the plan that the hot modules run on. What did not change keeps its state."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+from typing import Any, Final
+
+from portico import contracts
+from portico.edge.context import PolicyContext
+from portico.edge.exchange import Step
+from portico.edge.forward.upstream import Upstream
+from portico.edge.local import Ask, Health, Metrics
+from portico.edge.plan import CompiledRoute, Plan
+from portico.edge.record import Recorder
+from portico.edge.routes import Entry, Table
+from portico.edge.state import EdgeState
+from portico.identity.keys import Keys
+
+ANSWER: Final = 1000  # the phase after all others, for routes that the edge answers itself
+REQUEST_ID: Final = contracts.Policy("request_id", contracts.IDENTIFY, 0, "portico.edge.policies.request_id:build")
+
+
+class Builder:
+    """Makes plans for one worker, and keeps upstreams and limits across them."""
+
+    def __init__(self, recorder: Recorder, ask: Ask, principal_key: bytes) -> None:
+        self.recorder = recorder
+        self.ask = ask
+        self.principal_key = principal_key
+        self.state: EdgeState | None = None
+        self.upstreams: dict[str, tuple[contracts.Upstream, Upstream]] = {}
+        self.shared: dict[Any, Any] = {}
+        self.services: contracts.Upstream | None = None
+
+    def build(self, snapshot: contracts.Snapshot, state: EdgeState) -> Plan:
+        """The plan of `snapshot`; raises what a policy's factory raises, and then nothing has changed."""
+        self.state = state
+        upstreams = self._upstreams(snapshot)
+        routes = [self._route(route, snapshot, upstreams) for route in snapshot.routes]
+        specs = list(zip(snapshot.routes, routes, strict=True))
+        plan = Plan(snapshot.version, table(specs), self._unmatched(snapshot))
+        open_routes = [
+            self._opened(spec, snapshot, upstreams) for spec in snapshot.routes if spec.upstream.startswith("@")
+        ]
+        plan.metrics_table = table([pair for pair in open_routes if pair[0].upstream != contracts.SERVICES])
+        limits = snapshot.server.limits
+        plan.header_bytes = limits.header_bytes
+        plan.body_bytes = limits.body_bytes
+        plan.connections = limits.connections
+        plan.in_flight = limits.in_flight
+        plan.header_timeout = limits.header_timeout
+        plan.idle_timeout = limits.idle_timeout
+        plan.drain = limits.drain
+        plan.trusted = [ipaddress.ip_network(network) for network in snapshot.server.trusted_proxies]
+        self._keep(upstreams)
+        return plan
+
+    def _upstreams(self, snapshot: contracts.Snapshot) -> dict[str, tuple[contracts.Upstream, Upstream]]:
+        """Those of the snapshot; an unchanged one keeps its connections."""
+        assert self.state is not None
+        specs = list(snapshot.upstreams)
+        if self.services is not None:
+            specs.append(self.services)
+        upstreams: dict[str, tuple[contracts.Upstream, Upstream]] = {}
+        for spec in specs:
+            kept = self.upstreams.get(spec.name)
+            if kept is not None and kept[0] == spec:
+                upstreams[spec.name] = kept
+            else:
+                upstreams[spec.name] = (spec, Upstream(spec, self.state, self.recorder.upstream(spec.name)))
+        return upstreams
+
+    def _keep(self, upstreams: dict[str, tuple[contracts.Upstream, Upstream]]) -> None:
+        for name, (_, upstream) in self.upstreams.items():
+            if name not in upstreams or upstreams[name][1] is not upstream:
+                upstream.close()
+        self.upstreams = upstreams
+
+    def _route(
+        self,
+        spec: contracts.Route,
+        snapshot: contracts.Snapshot,
+        upstreams: dict[str, tuple[contracts.Upstream, Upstream]],
+    ) -> CompiledRoute:
+        context = PolicyContext(snapshot, spec, self.shared)
+        policies = sorted(spec.policies, key=lambda policy: (policy.phase, policy.order, policy.id))
+        steps = [make(policy, context) for policy in policies]
+        local = self._local(spec, snapshot)
+        if local is not None:
+            steps.append(local)
+        found = upstreams.get(spec.upstream)
+        route = CompiledRoute(spec.name, steps, found[1] if found else None, self.recorder.route(spec.name))
+        timeouts = spec.timeouts or (found[0].timeouts if found else contracts.Timeouts())
+        route.first_byte = timeouts.first_byte
+        route.idle = timeouts.idle
+        route.total = timeouts.total
+        route.body_limit = snapshot.server.limits.body_bytes if spec.body_bytes is None else spec.body_bytes
+        route.strip_prefix = spec.strip_prefix.encode()
+        route.rewrite = spec.rewrite.encode() if spec.rewrite else b""
+        route.preserve_host = spec.preserve_host
+        route.forward_credentials = spec.forward_credentials
+        route.websocket = spec.websocket
+        route.always = spec.upstream == contracts.HEALTH
+        route.redact = redacted(spec)
+        return route
+
+    def _local(self, spec: contracts.Route, snapshot: contracts.Snapshot) -> Step | None:
+        """The last step of a route that the edge answers itself."""
+        assert self.state is not None
+        if spec.upstream == contracts.HEALTH:
+            return Step("health", ANSWER, Health(self.state, self.ask, Keys(snapshot.keys), snapshot.demo).answer)
+        if spec.upstream == contracts.METRICS:
+            return Step("metrics", ANSWER, Metrics(self.ask).answer)
+        return None
+
+    def _opened(
+        self,
+        spec: contracts.Route,
+        snapshot: contracts.Snapshot,
+        upstreams: dict[str, tuple[contracts.Upstream, Upstream]],
+    ) -> tuple[contracts.Route, CompiledRoute]:
+        """A route as the metrics listener serves it: whoever reaches that listener may read."""
+        context = PolicyContext(snapshot, spec, self.shared)
+        route = self._route(spec, snapshot, upstreams)
+        local = self._local(spec, snapshot)
+        route.steps = [make(REQUEST_ID, context)] + ([local] if local is not None else [])
+        return spec, route
+
+    def _unmatched(self, snapshot: contracts.Snapshot) -> CompiledRoute:
+        spec = contracts.Route("", (), "")
+        return CompiledRoute(
+            "-", [make(REQUEST_ID, PolicyContext(snapshot, spec, self.shared))], None, self.recorder.route("-")
+        )
+
+
+def make(policy: contracts.Policy, context: PolicyContext) -> Step:
+    """One policy's step, by its factory."""
+    module, _, name = policy.factory.partition(":")
+    step = getattr(importlib.import_module(module), name)(policy.config, context)
+    assert isinstance(step, Step)
+    return step
+
+
+def table(routes: list[tuple[contracts.Route, CompiledRoute]]) -> Table:
+    """The route table, in file order."""
+    entries = [Entry(spec.hosts, spec.paths, methods(spec), index, route) for index, (spec, route) in enumerate(routes)]
+    return Table(entries)
+
+
+def methods(spec: contracts.Route) -> tuple[str, ...]:
+    """The methods that lead to the route; with CORS also OPTIONS, which its policy answers (a preflight, or 405)."""
+    if spec.methods and any(policy.id == "cors" for policy in spec.policies):
+        return (*spec.methods, "OPTIONS")
+    return spec.methods
+
+
+def redacted(spec: contracts.Route) -> list[int]:
+    """Which path segments hold parameters that no log shows."""
+    names = {"{" + name + "}" for name in spec.redact}
+    return sorted({index for path in spec.paths for index, part in enumerate(path.split("/")[1:]) if part in names})

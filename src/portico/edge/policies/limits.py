@@ -1,0 +1,148 @@
+"""What the limits have in common: whom they count, what they tell the caller, and giving back.
+
+Limits reserve: each takes its share as it is asked. If a later limit of the same route then refuses the request, all
+shares that earlier ones took for it are given back at once, so that a refused request costs nothing. They follow one
+another without a pause, so nobody else can have drawn on the same bucket in between.
+
+The fields are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy` says what the limit is (`q` requests in
+`w` seconds), `RateLimit` how many are left (`r`) and after how many seconds there will be more (`t`).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Final
+
+from portico.contracts import LIMIT
+from portico.edge.context import PolicyContext
+from portico.edge.exchange import Exchange, Response
+from portico.edge.policies.store import Bucket, Slots, Store, Stores
+
+TICKS: Final = 1 << 30  # of a second; finer than the clock
+RESERVED: Final = "reserved"  # the note that holds what limits have taken for an exchange
+LONGEST_KEY: Final = 128  # bytes of a header's value that tell callers apart; beyond, its SHA-256 does
+
+BY_ROUTE: Final = 0
+BY_PRINCIPAL: Final = 1
+BY_TENANT: Final = 2
+BY_CLIENT: Final = 3
+BY_HEADER: Final = 4
+KINDS: Final = {
+    "route": BY_ROUTE,
+    "key": BY_PRINCIPAL,
+    "principal": BY_PRINCIPAL,
+    "tenant": BY_TENANT,
+    "client": BY_CLIENT,
+}
+
+
+class Callers:
+    """Tells callers apart: `by` is key, principal, tenant, client, route or header:NAME.
+
+    Those without what is asked for (no principal, no such header) share one bucket.
+    """
+
+    def __init__(self, by: str) -> None:
+        header = by.startswith("header:")
+        self.kind = BY_HEADER if header else KINDS[by]
+        self.header = by[7:].strip().lower().encode() if header else b""
+
+    def key(self, exchange: Exchange) -> object:
+        """What the exchange is counted under."""
+        kind = self.kind
+        if kind == BY_CLIENT:
+            return exchange.client
+        if kind == BY_ROUTE:
+            return ""
+        if kind == BY_HEADER:
+            value = exchange.field(self.header)
+            if value is None:
+                return ""
+            return value if len(value) <= LONGEST_KEY else _digest(value)
+        principal = exchange.principal
+        if principal is None:
+            return ""
+        return principal.tenant if kind == BY_TENANT else principal.id
+
+
+class Limit:
+    """A limit on one route: its name and what it writes into heads."""
+
+    def __init__(self, name: str, by: str, policy: str, context: PolicyContext) -> None:
+        quoted = _quoted(name)
+        self.name = name
+        self.callers = Callers(by)
+        self.alone = _count(context) <= 1  # then nobody can refuse after this limit has taken its share
+        self.head = f"\r\nRateLimit-Policy: {quoted};{policy}\r\nRateLimit: {quoted};r=".encode()
+
+    def show(self, exchange: Exchange, remaining: int, seconds: int) -> None:
+        """Tell an admitted caller how much is left."""
+        exchange.response_fields += self.head + b"%d;t=%d" % (remaining, seconds)
+
+    def reserved(self, exchange: Exchange, bucket: Bucket, mark: int) -> None:
+        """Note a share that may have to be given back."""
+        if not self.alone:
+            notes = exchange.notes
+            notes[RESERVED] = Reservation(self, bucket, mark, notes.get(RESERVED))
+
+    def give_back(self, bucket: Bucket, mark: int) -> None:
+        """Undo one reservation."""
+        raise NotImplementedError
+
+    def refuse(self, exchange: Exchange, answer: Response) -> Response:
+        """Give back what earlier limits have taken, and note who refused."""
+        reservation = exchange.notes.pop(RESERVED, None)
+        while reservation is not None:
+            assert isinstance(reservation, Reservation)
+            reservation.limit.give_back(reservation.bucket, reservation.mark)
+            reservation = reservation.before
+        exchange.notes["limit"] = self.name
+        return answer
+
+    def answer(self, exchange: Exchange, code: str, detail: str, seconds: int) -> Response:
+        """A 429 (RFC 6585 4) that says after how many seconds (at least 1) a request can be admitted again."""
+        seconds = max(1, seconds)
+        hint = f"try again in {seconds} s, or ask the operator for a larger limit"
+        fields = self.head + b"0;t=%d\r\nRetry-After: %d" % (seconds, seconds)
+        return exchange.problem(429, code, detail, hint, fields)
+
+
+class Reservation:
+    """A share that a limit has taken for an exchange, and the one taken before it."""
+
+    def __init__(self, limit: Limit, bucket: Bucket, mark: int, before: Any) -> None:
+        self.limit = limit
+        self.bucket = bucket
+        self.mark = mark
+        self.before = before
+
+
+def store_of(context: PolicyContext, kind: str, name: str, by: str, unit: str = "") -> Store:
+    """The buckets of one limit. They outlive reloads, unless `unit`, what their numbers mean, changes."""
+    return _stores(context).store((context.route.name, kind, name, by, unit), context.snapshot.version)
+
+
+def slots_of(context: PolicyContext, name: str, by: str) -> Slots:
+    """The slots of one limit. They outlive reloads, for so do the exchanges that hold them."""
+    return _stores(context).slots_of((context.route.name, "concurrent", name, by), context.snapshot.version)
+
+
+def _stores(context: PolicyContext) -> Stores:
+    stores = context.shared.get("limits")
+    if not isinstance(stores, Stores):
+        stores = context.shared["limits"] = Stores()
+    return stores
+
+
+def _count(context: PolicyContext) -> int:
+    return len([policy for policy in context.route.policies if policy.phase == LIMIT])
+
+
+def _quoted(name: str) -> str:
+    """A string of structured fields (RFC 9651 3.3.3)."""
+    plain = "".join(character if " " <= character <= "~" else "?" for character in name)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _digest(value: bytes) -> bytes:
+    return sha256(value).digest()

@@ -1,0 +1,196 @@
+"""RECORD: counters, latency histograms and the access log of one edge worker."""
+
+from __future__ import annotations
+
+import json
+import time
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final
+
+from portico.edge.accesslog import AccessLog
+from portico.edge.exchange import Exchange
+
+if TYPE_CHECKING:
+    from portico.edge.plan import CompiledRoute
+
+BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+FIRST: Final = 0.001
+METHODS: Final = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
+PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b'"\\'))  # what the inside of a JSON string holds as it is
+CLASSES: Final = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"]
+
+
+class Histogram:
+    """Counts by bucket (one more than BOUNDS), their sum in seconds."""
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self.buckets[0 if seconds <= FIRST else bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    def report(self) -> list[Any]:
+        """[buckets, sum, count]."""
+        return [list(self.buckets), self.sum, sum(self.buckets)]
+
+
+class RouteStats:
+    """What is counted of one route; outlives reloads."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.log_name = json.dumps(name).encode()
+        self.requests: dict[tuple[bytes, int], int] = {}
+        self.refused: dict[str, int] = {}
+        self.latency = Histogram()
+
+
+class UpstreamStats:
+    """What is counted of one upstream; outlives reloads."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.outcomes: dict[str, int] = {}
+        self.latency = Histogram()
+
+    def count(self, outcome: str) -> None:
+        """Count one outcome: a status class ("2xx") or an error code."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def answered(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self.count(CLASSES[status // 100])
+        self.latency.observe(seconds)
+
+
+class Recorder:
+    """Writes down what became of every exchange."""
+
+    def __init__(self, log: AccessLog) -> None:
+        self.log = log
+        self.routes: dict[str, RouteStats] = {}
+        self.upstreams: dict[str, UpstreamStats] = {}
+        self.counts: dict[str, int] = {"connections_accepted": 0, "upstream_truncated": 0, "parse_errors": 0}
+        self.second = 0
+        self.stamp = b""
+        self.millisecond = 0
+        self.time = b""
+
+    def route(self, name: str) -> RouteStats:
+        """The counters of a route, made at first sight."""
+        stats = self.routes.get(name)
+        if stats is None:
+            stats = self.routes[name] = RouteStats(name)
+        return stats
+
+    def upstream(self, name: str) -> UpstreamStats:
+        """The counters of an upstream, made at first sight."""
+        stats = self.upstreams.get(name)
+        if stats is None:
+            stats = self.upstreams[name] = UpstreamStats(name)
+        return stats
+
+    def count(self, name: str) -> None:
+        """Count one event."""
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def record(self, exchange: Exchange, now: float) -> None:
+        """Count a finished exchange and write its line."""
+        route = exchange.route
+        if route is None:
+            return
+        stats = route.stats
+        method = exchange.method if exchange.method in METHODS else b"OTHER"
+        key = (method, exchange.status // 100)
+        stats.requests[key] = stats.requests.get(key, 0) + 1
+        seconds = now - exchange.now
+        stats.latency.observe(seconds)
+        if exchange.code:
+            self._code(exchange, stats)
+        self.log.write(self._line(exchange, route, seconds))
+
+    def _code(self, exchange: Exchange, stats: RouteStats) -> None:
+        limit = exchange.notes.get("limit")
+        if limit is not None:
+            stats.refused[limit] = stats.refused.get(limit, 0) + 1
+        if exchange.code == "upstream_truncated":
+            self.count("upstream_truncated")
+
+    def _line(self, exchange: Exchange, route: CompiledRoute, seconds: float) -> bytes:
+        principal = exchange.principal
+        return b"".join([
+            b'{"time":"', self._time(exchange.wall),
+            b'","request_id":"', exchange.request_id,
+            b'","route":', route.log_name,
+            b',"method":"', exchange.method if exchange.method in METHODS else escape(exchange.method),
+            b'","path":"', clean(exchange.target, route.redact),
+            b'","status":', str(exchange.status).encode(),
+            b',"duration_us":', str(int(seconds * 1000000.0)).encode(),
+            b',"bytes_in":', str(exchange.bytes_in).encode(),
+            b',"bytes_out":', str(exchange.bytes_out).encode(),
+            b',"client":"', exchange.client,
+            b'","principal":', b'"-"' if principal is None else principal.label,
+            b',"upstream":"', exchange.upstream,
+            b'","code":"', exchange.code.encode() if exchange.code else b"",
+            b'"}\n',
+        ])  # fmt: skip
+
+    def _time(self, wall: float) -> bytes:
+        """RFC 3339 in UTC, to the millisecond; made anew only when it has changed."""
+        millisecond = int(wall * 1000.0)
+        if millisecond != self.millisecond:
+            self.millisecond = millisecond
+            second = millisecond // 1000
+            if second != self.second:
+                self.second = second
+                self.stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+            self.time = self.stamp + b".%03dZ" % (millisecond - second * 1000)
+        return self.time
+
+    def report(self) -> dict[str, Any]:
+        """All counters, as `portico.telemetry.metrics` takes them."""
+        routes = self.routes.values()
+        upstreams = self.upstreams.values()
+        return {
+            "bounds": BOUNDS,
+            "requests": [
+                [r.name, method.decode(), f"{status}xx", n]
+                for r in routes
+                for (method, status), n in r.requests.items()
+            ],
+            "latency": [[r.name, *r.latency.report()] for r in routes],
+            "refused": [[r.name, limit, n] for r in routes for limit, n in r.refused.items()],
+            "upstream": [[u.name, outcome, n] for u in upstreams for outcome, n in u.outcomes.items()],
+            "upstream_latency": [[u.name, *u.latency.report()] for u in upstreams],
+            "counts": dict(self.counts, access_log_dropped=self.log.dropped),
+        }
+
+
+def escape(text: bytes) -> bytes:
+    """`text` for the inside of a JSON string."""
+    if not text.translate(None, PLAIN):
+        return text
+    return json.dumps(text.decode("latin-1"))[1:-1].encode()
+
+
+def clean(target: bytes, redact: list[int]) -> bytes:
+    """A target for the log: no query, no secret path parameter, nothing that looks like a key."""
+    mark = target.find(b"?")
+    path = target[:mark] if mark >= 0 else target
+    if redact or path.find(b"pk_") >= 0:
+        path = without_secrets(path, redact)
+    if mark >= 0:
+        return escape(path) + b"?[redacted]"
+    return escape(path)
+
+
+def without_secrets(path: bytes, redact: list[int]) -> bytes:
+    """A path with the segments numbered in `redact`, and those that look like a key, made unreadable."""
+    segments = path.split(b"/")
+    for index in range(len(segments)):
+        if index - 1 in redact or segments[index].find(b"pk_") >= 0:
+            segments[index] = b"[redacted]"
+    return b"/".join(segments)

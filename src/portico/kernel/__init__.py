@@ -1,0 +1,25 @@
+"""The plugin kernel: what a plugin is, how plugins are found, ordered, started and stopped."""
+
+from portico.kernel.container import ServiceContainer
+from portico.kernel.plugin import (
+    BasePlugin,
+    Health,
+    PluginInfo,
+    PluginType,
+    PolicySpec,
+    ProvidesPolicy,
+    ProvidesRouter,
+    ReportsHealth,
+)
+
+__all__ = [
+    "BasePlugin",
+    "Health",
+    "PluginInfo",
+    "PluginType",
+    "PolicySpec",
+    "ProvidesPolicy",
+    "ProvidesRouter",
+    "ReportsHealth",
+    "ServiceContainer",
+]

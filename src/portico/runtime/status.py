@@ -1,0 +1,58 @@
+"""What `portico status` shows."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from portico import __version__
+from portico.kernel import compiled
+from portico.runtime.child import READY, Child
+
+
+def process_status(child: Child, now: float) -> dict[str, Any]:
+    """One process: pid 0 while none runs; age in seconds, rss in bytes."""
+    report = child.report
+    requests = sum(entry[-1] for entry in report.get("counters", {}).get("requests", ()))
+    return {
+        "role": child.role,
+        "index": child.index,
+        "pid": child.pid,
+        "state": child.state,
+        "age": round(now - child.started, 3) if child.pid else 0.0,
+        "restarts": child.restarts,
+        "version": child.sent_version,
+        "rss": report.get("rss", 0),
+        "connections": report.get("connections", 0),
+        "in_flight": report.get("in_flight", 0),
+        "requests": report.get("requests", requests),
+    }
+
+
+def overall(children: list[Child], was_ready: bool, stopping: bool) -> str:
+    """starting → ready ⇄ degraded → draining."""
+    if stopping:
+        return "draining"
+    if children and all(child.state == READY for child in children):
+        return "ready"
+    return "degraded" if was_ready else "starting"
+
+
+def about(started: float) -> dict[str, Any]:
+    """This gateway: its version, process and age; `started` in seconds since 1970."""
+    is_compiled, reason = compiled.status()
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started": timestamp(started),
+        "uptime": round(time.time() - started, 3),
+        "compiled": is_compiled,
+        "compiled_reason": reason,
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,309 @@
+"""`portico up`: one thread that owns the sockets, keeps the processes alive and does as signals and callers ask."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from portico import __version__, contracts
+from portico.errors import StartError
+from portico.kernel import compiled
+from portico.kernel.channel import Message
+from portico.runtime import banner, paths, status
+from portico.runtime.build import Builder
+from portico.runtime.child import READY, STARTING, Child
+from portico.runtime.control_server import ControlServer, Reply
+from portico.runtime.demo import Demo
+from portico.runtime.gather import Gatherer
+from portico.runtime.journal import Journal
+from portico.runtime.listeners import Listener, open_listeners
+from portico.runtime.lock import PidFile
+from portico.runtime.loop import Loop
+from portico.runtime.options import ECHO, EDGE, SERVICES, UpOptions
+from portico.runtime.reload import Reloader
+from portico.runtime.scrape import Scraper
+from portico.runtime.stopping import Shutdown
+from portico.runtime.tree import Tree
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+QUEUE_GRACE: Final = 0.25  # seconds in which draining workers may still take what waits in the accept queue
+INTERRUPTED: Final = 130  # exit code after a second SIGINT, as shells count it
+
+
+class Supervisor:
+    """One gateway, from start to end. `run` answers the exit code."""
+
+    def __init__(self, options: UpOptions) -> None:
+        self.options = options
+        self.began = time.monotonic()
+        self.started = time.time()
+        self.journal = Journal()
+        self.loop = Loop()
+        self.tree = Tree(self.loop, self.journal, self)
+        self.demo = Demo(options) if options.demo else None
+        self.builder = Builder(options)
+        self.reloads = Reloader(self.loop, self.tree, self.journal, self.builder)
+        self.gatherer = Gatherer(self.loop)
+        self.scraper = Scraper(self.loop, self.gatherer, self.tree)
+        self.shutdown = Shutdown(self.loop, self.tree, self.journal, self.loop.stop)
+        self.listeners: list[Listener] = []
+        self.keys = {"principal": secrets.token_hex(32)}
+        self.failure = ""
+        self.announced = False
+        self.was_ready = False
+        self.data_dir = Path()
+        self.runtime_dir = Path()
+        self.control: ControlServer | None = None
+
+    def run(self) -> int:
+        """Serve until stopped. Raises a PorticoError when the gateway can't start."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.loop.close)
+            self._prepare(stack)
+            self.loop.take_signals(SIGNALS, self._on_signal)
+            self._start_children()
+            snapshot = self.reloads.snapshot
+            self.journal.open(snapshot.log_level, snapshot.log_format)
+            self.loop.run()
+        if self.failure:
+            raise StartError(self.failure)
+        return INTERRUPTED if self.shutdown.immediate else 0
+
+    # -- starting
+
+    def _prepare(self, stack: contextlib.ExitStack) -> None:
+        """Everything that can be refused before a process is started."""
+        if self.demo is not None:
+            self._hold(self.demo.data_dir, stack)
+            self.demo.prepare()
+            stack.callback(self.demo.close)
+        snapshot = self.reloads.first().snapshot
+        if self.demo is None:
+            self._hold(Path(snapshot.data_dir), stack)
+        self.runtime_dir = paths.make_runtime_dir(self.data_dir)
+        stack.callback(paths.remove_runtime_dir, self.runtime_dir)
+        if self.options.runs(EDGE):
+            self.listeners = open_listeners(snapshot.server.listen)
+            stack.callback(self._stop_listening)
+        control = self.control = ControlServer(self.loop, self.runtime_dir / "control.sock", self._asked)
+        stack.callback(control.close)
+        control.open()
+        self._record().write()
+        stack.callback((self.data_dir / paths.RECORD).unlink, missing_ok=True)
+
+    def _hold(self, wanted: Path, stack: contextlib.ExitStack) -> None:
+        self.data_dir = paths.prepare_data_dir(wanted)
+        lock = PidFile(self.data_dir)
+        lock.acquire()
+        stack.callback(lock.release)
+
+    def _record(self) -> paths.Record:
+        return paths.Record(
+            pid=status.about(self.started)["pid"],
+            control=str(self.runtime_dir / "control.sock"),
+            runtime_dir=str(self.runtime_dir),
+            data_dir=str(self.data_dir),
+            config=str(self.builder.config.absolute()) if self.builder.config is not None else "",
+            listeners=tuple(listener.address for listener in self.listeners),
+            started=self.started,
+            version=__version__,
+        )
+
+    def _start_children(self) -> None:
+        server = self.reloads.snapshot.server
+        if self.options.runs(EDGE):
+            for index in range(server.workers):
+                self.tree.add(Child(EDGE, index, "portico.edge"))
+        if self.options.runs(SERVICES):
+            for index in range(server.services_processes):
+                self.tree.add(Child(SERVICES, index, "portico.services"))
+        if self.demo is not None:
+            self.tree.add(Child(ECHO, 0, "portico.testing.echo", "--channel"))
+        self.scraper.start()
+
+    def _stop_listening(self) -> None:
+        while self.listeners:
+            self.listeners.pop().end()
+
+    # -- what the tree tells and asks
+
+    def boot(self, child: Child) -> tuple[Message, list[int]]:
+        """The boot message of a new process, and the descriptors that it inherits."""
+        snapshot = self.reloads.snapshot
+        child.sent_version = snapshot.version
+        listeners: list[dict[str, Any]] = []
+        if child.role == EDGE:
+            listeners = [{"name": each.name, "fd": each.sock.fileno()} for each in self.listeners]
+        elif child.role == ECHO and self.demo is not None:
+            listeners = [{"name": ECHO, "fd": self.demo.fileno()}]
+        message = {
+            "type": "boot",
+            "role": child.role,
+            "index": child.index,
+            "snapshot": contracts.dump(snapshot),
+            "keys": self.keys,
+            "listeners": listeners,
+            "services_socket": str(self.runtime_dir / "services.sock"),
+            "runtime_dir": str(self.runtime_dir),
+            "data_dir": str(self.data_dir),
+            "logs_dir": str(self.data_dir / "logs"),
+        }
+        return message, [each["fd"] for each in listeners]
+
+    def is_ready(self, child: Child) -> None:
+        """Say so when the gateway is; give the child what changed while it started."""
+        self.reloads.catch_up()
+        if all(each.state == READY for each in self.tree.children):
+            self.was_ready = True
+        people = not self.options.as_json  # are served from the edge's readiness on; programs are told of the whole
+        first = (people and (self.tree.of(EDGE) or self.tree.of(SERVICES))) or self.tree.children
+        if not self.announced and all(each.state == READY for each in first):
+            self.announced = True
+            self._announce()
+
+    def _announce(self) -> None:
+        seconds = time.monotonic() - self.began
+        if self.options.as_json:
+            lines = [json.dumps({"ready_after": round(seconds, 3), **self._status()})]
+        else:
+            lines = banner.summary(
+                [listener.address for listener in self.listeners],
+                str(self.builder.config or "defaults"),
+                str(self.data_dir / "logs"),
+                self.options.role,
+                seconds,
+            )
+            if self.demo is not None and self.listeners:
+                lines += self.demo.hints(self.listeners[0].address)
+        with contextlib.suppress(OSError):  # nobody reads what we print
+            print("\n".join(lines), flush=True)
+        assert self.reloads.current is not None
+        for warning in self.reloads.current.warnings:
+            self.journal.warning(warning)
+
+    def heard(self, child: Child, message: Message) -> None:
+        """A child's message."""
+        match message.get("type"):
+            case "reloaded" | "refused":
+                self.reloads.heard(child, message)
+            case "answer":
+                self.gatherer.answered(child, message)
+            case "ask":
+                self._child_asks(child, message)
+            case "drained":
+                pass  # its end follows
+            case kind:
+                self.journal.warning(f"{child.name} sent a message nobody knows", kind=str(kind))
+
+    def has_ended(self, child: Child, pid: int) -> None:
+        """A process is gone."""
+        self.scraper.retire(child, pid)
+        self.gatherer.lost(pid)
+        self.reloads.lost(child, pid)
+        self.shutdown.has_ended()
+
+    def cannot_start(self, child: Child, reason: str) -> None:
+        """A child was never ready and won't be: neither will the gateway."""
+        self.failure = reason if child.failure else f"{child.name} {reason} before it was ready"
+        self.stop()
+
+    def _child_asks(self, child: Child, message: Message) -> None:
+        pid, number = child.pid, message.get("id")
+
+        def answer(body: dict[str, Any]) -> None:
+            if child.pid == pid:
+                self.tree.send(child, {"type": "answer", "id": number, **body})
+
+        match message.get("what"):
+            case "health":
+                answer({"body": {"edge": self._half(EDGE), "services": self._half(SERVICES)}})
+            case "metrics":
+                self.scraper.scrape(lambda: answer({"body": {"text": self._metrics()}}))
+            case what:
+                answer({"error": f"nobody here knows about {what!r}"})
+
+    def _half(self, role: str) -> str:
+        children = self.tree.of(role)
+        if not children:
+            return "absent"
+        if any(child.state == READY for child in children):
+            return "ok"
+        return "starting" if any(child.state == STARTING for child in children) else "down"
+
+    def _metrics(self) -> str:
+        return self.scraper.totals().render(
+            version=__version__,
+            python=platform.python_version(),
+            compiled=compiled.status()[0],
+            reloads_ok=self.reloads.ok,
+            reloads_failed=self.reloads.failed,
+        )
+
+    # -- signals and callers
+
+    def _on_signal(self, number: int) -> None:
+        match number:
+            case signal.SIGCHLD:
+                self.tree.reap()
+            case signal.SIGHUP:
+                self.reloads.begin()
+            case signal.SIGINT if self.shutdown.begun:
+                self.journal.warning("interrupted again: stopping at once")
+                self.shutdown.at_once()
+            case _:
+                self.stop()
+
+    def stop(self) -> None:
+        """Take no more connections and stop in order."""
+        if not self.shutdown.begun:
+            self.journal.info("stopping: what is in flight is finished first")
+            self.shutdown.begin(self.reloads.snapshot.server.limits.drain)
+            self.loop.later(QUEUE_GRACE, self._stop_listening)
+
+    def _asked(self, what: str, reply: Reply) -> None:
+        match what:
+            case "status":
+                children = self.tree.ready(EDGE, SERVICES, ECHO)
+                self.gatherer.ask(children, "report", lambda _: reply({"ok": True, "body": self._status()}))
+            case "reload" if self.shutdown.begun:
+                reply({"ok": False, "error": "the gateway is stopping"})
+            case "reload":
+                self.reloads.begin(reply)
+            case "down":
+                reply({"ok": True, "body": {"pid": self._record().pid}})
+                self.stop()
+            case _:
+                reply({"ok": False, "error": "what can be asked is: status, reload, down"})
+
+    def _status(self) -> dict[str, Any]:
+        now = time.monotonic()
+        reloads = self.reloads
+        return {
+            "state": status.overall(self.tree.children, self.was_ready, self.shutdown.begun),
+            **status.about(self.started),
+            "role": self.options.role,
+            "config": {
+                "file": self._record().config,
+                "version": reloads.snapshot.version,
+                "loaded": status.timestamp(reloads.loaded_at),
+                "reloads": {"ok": reloads.ok, "failed": reloads.failed},
+                "last_error": reloads.last_error or None,
+            },
+            "data_dir": str(self.data_dir),
+            "logs": str(self.data_dir / "logs"),
+            "listeners": [listener.address for listener in self.listeners],
+            "processes": [status.process_status(child, now) for child in self.tree.children],
+        }
+
+
+def main(options: UpOptions) -> int:
+    """Run a gateway in the foreground; the exit code."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    return Supervisor(options).run()

@@ -1,0 +1,21 @@
+"""`python -m portico.services FD`: started by the supervisor, FD is the inherited end of the channel."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+
+
+def main() -> int:
+    """Run until the supervisor says otherwise; the exit code."""
+    import uvloop
+
+    from portico.services.process import run
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the supervisor's to handle
+    return uvloop.run(run(socket.socket(fileno=int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What surrounds every request of the services: its id, its caller, security fields."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portico.identity.principal import Principal, verify
+from portico.services.problems import problem
+from portico.telemetry import logs
+
+SECURITY: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Frame:
+    """ASGI middleware. Puts `request_id` and `principal` (None: anonymous) into `request.state`.
+
+    The principal comes from the edge in X-Portico-Principal, signed with `key` for this request. One that can't be
+    verified is refused, not ignored.
+    """
+
+    def __init__(self, app: ASGIApp, key: bytes) -> None:
+        self._app = app
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = headers.get("x-request-id", "")
+        signed = headers.get("x-portico-principal")
+        principal = None if signed is None else self._verify(signed, request_id)
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "principal": principal}
+        if signed is not None and principal is None:
+            refusal = problem(
+                request_id, 401, "principal_invalid", "the caller's signed principal can't be verified", "try again"
+            )
+            await refusal(scope, receive, _Secured(send))
+            return
+        with logs.bound(request_id=request_id):
+            try:
+                await self._app(scope, receive, _Secured(send))
+            except Exception as error:  # answered as a problem already; the server would only log it once more
+                logs.get("portico.services").error("unexpected error", path=scope["path"], exc_info=error)
+
+    def _verify(self, signed: str, request_id: str) -> Principal | None:
+        return verify(signed.encode("latin-1"), request_id.encode("latin-1"), time.time(), self._key)
+
+
+class _Secured:
+    """Sends on, with the security fields that the answer does not set itself."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            fields = MutableHeaders(scope=message)
+            for name, value in SECURITY.items():
+                fields.setdefault(name, value)
+        await self._send(message)

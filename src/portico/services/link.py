@@ -1,0 +1,70 @@
+"""The services' end of the channel to the supervisor: what it asks is answered, what we ask comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from portico.kernel.channel import AsyncChannel, Message
+
+ASK_TIMEOUT: Final = 1.0  # seconds
+
+
+class Link:
+    """Reads the channel; `orders` receives what changes this process: `reload` and `drain` messages."""
+
+    def __init__(self, channel: AsyncChannel) -> None:
+        self.channel = channel
+        self.orders: asyncio.Queue[Message] = asyncio.Queue()
+        self._born = time.monotonic()
+        self._last = 0
+        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    async def listen(self) -> None:
+        """Handle messages until the supervisor is gone."""
+        while (message := await self.channel.receive()) is not None:
+            kind = message["type"]
+            if kind in ("reload", "drain"):
+                self.orders.put_nowait(message)
+            elif kind == "ask":
+                self._answer(message)
+            elif kind == "answer":
+                self._answered(message)
+
+    async def ask(self, what: str) -> dict[str, Any]:
+        """The supervisor's answer to `what`; TimeoutError when it refuses or takes over a second."""
+        self._last += 1
+        number = self._last
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        self.channel.send({"type": "ask", "id": number, "what": what})
+        try:
+            return await asyncio.wait_for(future, ASK_TIMEOUT)
+        finally:
+            del self._asked[number]
+
+    def _answered(self, message: Message) -> None:
+        future = self._asked.get(message["id"])
+        if future is None or future.done():  # it came too late
+            return
+        if "body" in message:
+            future.set_result(message["body"])
+        else:
+            future.set_exception(TimeoutError(message.get("error", "refused")))
+
+    def _answer(self, message: Message) -> None:
+        answer: Message = {"type": "answer", "id": message["id"]}
+        if message["what"] == "report":
+            answer["body"] = {"pid": os.getpid(), "age": time.monotonic() - self._born, "rss": _resident()}
+        else:
+            answer["error"] = f"the services can't answer {message['what']!r}"
+        self.channel.send(answer)
+
+
+def _resident() -> int:
+    """Bytes of resident memory (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,146 @@
+"""The services process: takes its orders from the supervisor, runs the plugins and serves their routes.
+
+From the supervisor: `boot` (once, first), `reload`, `drain`, `ask` what="report", `answer`. To it: `ready`, `failed`,
+`reloaded`, `refused`, `drained`, `answer`, `ask` what="health". SIGTERM is a drain. When the channel closes, the
+supervisor is gone and so is this process, at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from portico import contracts
+from portico.errors import PluginError, PorticoError
+from portico.kernel.channel import AsyncChannel, Message
+from portico.services.bind import bind
+from portico.services.generation import Generation
+from portico.services.link import Link
+from portico.services.server import Server, make
+from portico.telemetry import logs
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+NICENESS: Final = 5  # the edge comes first when both want the processor
+LAST_MOMENT: Final = 1.0  # seconds for plugins to stop when the supervisor is gone
+STARTUP_POLL: Final = 0.005
+
+
+async def run(sock: socket.socket) -> int:
+    """Serve until drained (0), until the start fails or the supervisor is gone (1); `sock` is the channel's end."""
+    channel = AsyncChannel(sock)
+    boot = await channel.receive()
+    if boot is None:
+        return 1
+    link = Link(channel)
+    process = ServicesProcess(link)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.orders.put_nowait, {"type": "drain"})
+    listening = asyncio.create_task(link.listen())
+    living = asyncio.create_task(process.live(boot))
+    await asyncio.wait({listening, living}, return_when=asyncio.FIRST_COMPLETED)
+    if living.done():
+        listening.cancel()
+        return living.result()
+    living.cancel()
+    await asyncio.wait({living})
+    with suppress(TimeoutError):
+        await asyncio.wait_for(process.stop(0.0), LAST_MOMENT)
+    return 1
+
+
+class ServicesProcess:
+    """What runs here now: one generation of plugins, older ones whose last requests are still in flight, the server."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._current: Generation | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._name = "services"
+        self._key = b""
+        self._drain = 0.0
+
+    async def live(self, boot: Message) -> int:
+        """Start, serve, obey; the exit code."""
+        try:
+            server, sock = await self._start(boot)
+        except Exception as error:  # whatever it is, the supervisor is told it in one sentence
+            self._link.channel.send({"type": "failed", "error": _sentence("can't start", error)})
+            await self.stop(0.0)
+            return 1
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        while not (server.started or serving.done()):
+            await asyncio.sleep(STARTUP_POLL)
+        self._link.channel.send({"type": "ready"})
+        while (order := await self._link.orders.get())["type"] == "reload":
+            await self._reload(order["snapshot"])
+        server.config.timeout_graceful_shutdown = self._drain  # type: ignore[assignment]  # a reload may have changed it
+        server.should_exit = True
+        await serving
+        await self.stop(self._drain)
+        self._link.channel.send({"type": "drained"})
+        return 0
+
+    async def _start(self, boot: Message) -> tuple[Server, socket.socket]:
+        snapshot = contracts.load(boot["snapshot"])
+        self._name = f"services-{boot['index']}"
+        self._log(snapshot)
+        os.nice(NICENESS)
+        self._key = bytes.fromhex(boot["keys"]["principal"])
+        self._drain = snapshot.server.limits.drain
+        self._current = await Generation.begin(snapshot, self._key, self._link.ask)
+        return make(self.handle, self._drain), bind(Path(boot["services_socket"]))
+
+    def _log(self, snapshot: contracts.Snapshot) -> None:
+        logs.configure(snapshot.log_level, snapshot.log_format, sys.stderr, process=self._name)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request (ASGI) with the plugins of now."""
+        assert self._current is not None
+        await self._current.handle(scope, receive, send)
+
+    async def _reload(self, text: str) -> None:
+        snapshot = contracts.load(text)
+        current = self._current
+        assert current is not None
+        if current.serves(snapshot):
+            current.host.snapshot = snapshot
+        else:
+            try:
+                self._current = await Generation.begin(snapshot, self._key, self._link.ask)
+            except Exception as error:  # what runs goes on
+                sentence = _sentence("reload refused", error)
+                self._link.channel.send({"type": "refused", "version": snapshot.version, "error": sentence})
+                return
+            task = asyncio.create_task(self._retire(current, self._drain))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        self._drain = snapshot.server.limits.drain
+        self._log(snapshot)
+        self._link.channel.send({"type": "reloaded", "version": snapshot.version})
+
+    async def _retire(self, generation: Generation, patience: float) -> None:
+        try:
+            await generation.retire(patience)
+        except PluginError as error:
+            logs.get("portico.services").error("plugins failed to stop", cause=str(error))
+
+    async def stop(self, patience: float) -> None:
+        """Stop the plugins of this generation and of older ones."""
+        if self._current is not None:
+            await self._retire(self._current, patience)
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=patience)
+
+
+def _sentence(event: str, error: Exception) -> str:
+    """The error in one sentence; logged with its traceback when it is none of ours."""
+    ours = isinstance(error, PorticoError)
+    logs.get("portico.services").error(event, cause=str(error), exc_info=None if ours else error)
+    return str(error) if ours else f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""What anyone may know of this gateway: its state, its version, its documentation."""

@@ -1,0 +1,18 @@
+"""What `public` answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Status(BaseModel):
+    """The gateway's state, as anyone may know it."""
+
+    status: Literal["ok", "degraded"] = Field(description="degraded: something in `dependencies` is not ok")
+    version: str
+    environment: Literal["demo", "production"]
+    features: dict[str, bool] = Field(description="plugin id → whether it is on")
+    layers: dict[str, Literal["available", "absent"]] = Field(description="layer → whether it has a path")
+    dependencies: dict[str, str] = Field(description="ok, starting, down or unknown, of each part this gateway needs")

@@ -1,0 +1,1 @@
+"""What the gateway tells about itself: logs and metrics. Loaded piece by piece: nothing is imported here."""

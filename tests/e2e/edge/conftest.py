@@ -1,0 +1,52 @@
+"""Edge tests drive a real gateway over real sockets, once with interpreted and once with compiled modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from portico.kernel import compiled
+from portico.testing import FakeUpstream, GatewayHarness
+
+MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] else ["interpreted"]
+
+
+@pytest.fixture(scope="module", params=MODES)
+def mode(request: pytest.FixtureRequest) -> bool:
+    """Whether the edge runs compiled."""
+    return bool(request.param == "compiled")
+
+
+@pytest.fixture(scope="module")
+def shared_upstream() -> Iterator[FakeUpstream]:
+    with FakeUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(shared_upstream: FakeUpstream) -> FakeUpstream:
+    """The module's upstream with nothing recorded yet and the echo handler."""
+    from portico.testing.upstream import echo
+
+    shared_upstream.requests.clear()
+    shared_upstream.handler = echo
+    return shared_upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(mode: bool, shared_upstream: FakeUpstream) -> Iterator[GatewayHarness]:
+    """One gateway whose route `/` leads to the module's upstream."""
+    config = {
+        "upstreams": {"up": {"targets": [shared_upstream.url], "timeouts": {"first_byte": "2s", "idle": "2s"}}},
+        "routes": [
+            {"name": "stripped", "paths": ["/strip/*"], "upstream": "up", "strip_prefix": "/strip"},
+            {"name": "renamed", "paths": ["/renamed"], "upstream": "up", "preserve_host": False},
+            {"name": "only-get", "paths": ["/only-get"], "methods": ["GET", "PUT"], "upstream": "up"},
+            {"name": "small", "paths": ["/small"], "upstream": "up", "body_bytes": "1KiB"},
+            {"name": "no-websocket", "paths": ["/no-websocket"], "upstream": "up", "websocket": False},
+            {"name": "all", "paths": ["/*"], "upstream": "up"},
+        ],
+    }
+    with GatewayHarness(config, compiled=mode) as gateway:
+        yield gateway

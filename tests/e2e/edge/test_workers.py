@@ -1,0 +1,63 @@
+"""Several edge workers on one listening socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import ExitStack
+
+from portico.testing import FakeUpstream, GatewayHarness
+from portico.testing.client import Reader
+
+
+def config(upstream: FakeUpstream, workers: int) -> dict[str, object]:
+    return {
+        "server": {"workers": workers},
+        "upstreams": {"up": {"targets": [upstream.url]}},
+        "routes": [{"name": "all", "paths": ["/*"], "upstream": "up"}],
+    }
+
+
+def test_64_connections_on_four_workers_none_holds_over_half(mode: bool, upstream: FakeUpstream) -> None:
+    with GatewayHarness(config(upstream, 4), compiled=mode) as gateway, ExitStack() as stack:
+        socks = [stack.enter_context(gateway.connect()) for _ in range(64)]
+        for sock in socks:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [Reader(sock).answer().status for sock in socks] == [200] * 64
+        held = [each["connections"] for each in gateway.status()["processes"] if each["role"] == "edge"]
+        assert len(held) == 4
+        assert sum(held) == 64
+        assert max(held) <= 32
+
+
+def test_a_killed_worker_loses_no_connection_that_waits(mode: bool, upstream: FakeUpstream) -> None:
+    """A stopped worker takes nothing; what waits in the accept queue when it is killed is taken by another."""
+    with GatewayHarness(config(upstream, 2), compiled=mode) as gateway, ExitStack() as stack:
+        pids = [each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        waiting = [stack.enter_context(gateway.connect()) for _ in range(30)]
+        for sock in waiting:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        os.kill(pids[0], signal.SIGKILL)
+        os.kill(pids[1], signal.SIGCONT)
+        assert Counter(Reader(sock).answer().status for sock in waiting) == {200: 30}
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            now = {each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"}
+            if len(now - {pids[0], 0}) == 2:
+                break
+            time.sleep(0.05)
+        assert pids[0] not in now
+        assert "edge 0" in gateway.output(), "the restart is said"
+
+
+def test_more_than_one_worker_with_limits_is_refused(upstream: FakeUpstream) -> None:
+    wanted = config(upstream, 2)
+    wanted["routes"][0]["limits"] = [{"window": "5/minute", "by": "client"}]  # type: ignore[index]
+    with GatewayHarness(wanted, wait=False) as gateway:
+        assert gateway.process is not None
+        assert gateway.process.wait(20) == 3
+        assert "server.workers: must be 1 while there are limits" in gateway.output()

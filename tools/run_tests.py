@@ -1,0 +1,127 @@
+"""Runs the tests in passes and says at the end what was skipped, and why.
+
+The edge's hot modules exist twice, interpreted and compiled: everything runs interpreted, then the edge's tests run
+again on the compiled modules (PORTICO_COMPILED=1). Tests that start processes run one at a time, since many of them
+measure time. With PORTICO_REQUIRE_SERVICES=1, as in CI, what could not run is a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+from xml.etree import ElementTree
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TESTS: Final = ROOT / "tests"
+PURE: Final = ("unit", "conformance", "golden")  # no processes, no clocks: safe beside each other
+HOT: Final = ("unit/edge", "unit/identity", "conformance")  # run hot modules inside the test process
+NO_TESTS: Final = 5  # pytest's exit code when it found none
+
+
+@dataclass
+class Tally:
+    """What the passes came to."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+    def add(self, name: str, report: Path) -> None:
+        """Count one pass from its JUnit report."""
+        for case in ElementTree.parse(report).iter("testcase"):
+            skip = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                self.failed += 1
+            elif skip is None:
+                self.passed += 1
+            else:
+                where = f"{case.get('classname')}.{case.get('name')}"
+                self.skipped.append(f"{where} ({name}): {skip.get('message') or 'no reason given'}")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run of pytest."""
+
+    name: str
+    folders: tuple[str, ...]
+    compiled: str  # PORTICO_COMPILED
+    processes: int
+    marker: str
+
+
+def passes(long: bool, compiles: bool) -> Iterator[Pass]:
+    """The runs of `make test`, or of `make test-long`."""
+    marker = "long" if long else "not long"
+    rest = tuple(sorted(path.name for path in TESTS.iterdir() if path.is_dir() and path.name not in PURE))
+    yield Pass("interpreted", PURE, "0", 2, marker)
+    yield Pass("interpreted, processes", rest, "0", 0, marker)
+    if compiles:
+        yield Pass("compiled", HOT, "1", 2, marker)
+
+
+def run(each: Pass, tally: Tally, extra: list[str]) -> None:
+    """Run one pass and count it; a run that ends without a report counts as one failure."""
+    folders = [f"tests/{folder}" for folder in each.folders if any((TESTS / folder).rglob("test_*.py"))]
+    if not folders:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch, "report.xml")
+        command = [sys.executable, "-m", "pytest", "-q", "-m", each.marker, f"--junitxml={report}", *extra, *folders]
+        if each.processes:
+            command += ["-n", str(each.processes), "--dist", "loadfile"]
+        print(f"== {each.name}: {' '.join(folders)}", flush=True)
+        code = subprocess.run(command, cwd=ROOT, env={**os.environ, "PORTICO_COMPILED": each.compiled}).returncode
+        before = tally.failed
+        if report.is_file():
+            tally.add(each.name, report)
+        if code not in (0, NO_TESTS) and tally.failed == before:
+            tally.failed += 1
+
+
+def obstacle() -> str:
+    """Why nothing can be compiled here, or ""; tools/compile.py knows."""
+    spec = importlib.util.spec_from_file_location("portico_compile", ROOT / "tools" / "compile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    return str(builder.obstacle())
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)  # so that the pytest that runs is ended too, not left behind
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; what it does not know goes to pytest."""
+    parser = argparse.ArgumentParser(description="Run Portico's tests.", epilog="Other options go to pytest.")
+    parser.add_argument("--long", action="store_true", help="the tests marked long, and only those")
+    options, extra = parser.parse_known_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    reason = obstacle()
+    tally = Tally()
+    for each in passes(options.long, not reason):
+        run(each, tally, extra)
+    if reason:
+        tally.skipped.append(f"the edge's tests on compiled modules: {reason}")
+    required = os.environ.get("PORTICO_REQUIRE_SERVICES") == "1"
+    for line in tally.skipped:
+        print(f"{'MISSING' if required else 'skipped'}: {line}")
+    failed = tally.failed + (len(tally.skipped) if required else 0)
+    print(f"{tally.passed} passed, {failed} failed, {0 if required else len(tally.skipped)} skipped")
+    return 1 if failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
