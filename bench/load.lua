@@ -1,5 +1,8 @@
--- Ten request fields. With VARY=1 the traceparent and the target differ in every request; else all requests are equal.
-local vary = os.getenv("VARY") == "1"
+-- Ten request fields. PREFIX is the path's beginning, e.g. /users/. With VARY=1 the target and the traceparent differ in
+-- every request; else all requests are equal. ROUTES=n goes through the prefixes /r0/ … /r(n-1)/. CLOSE=1: a connection
+-- for every request.
+local vary, routes = os.getenv("VARY") == "1", tonumber(os.getenv("ROUTES") or "0")
+local prefix = os.getenv("PREFIX") or "/users/"
 local fields = {
   ["Host"] = "api.example.org",
   ["X-API-Key"] = os.getenv("KEY"),
@@ -12,21 +15,23 @@ local fields = {
   ["X-Client-Version"] = "web/4.18.2",
   ["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 }
-local text, count = "", 0
+if os.getenv("CLOSE") == "1" then fields["Connection"] = "close" end
+local text, count, stride = "", 0, 7919 -- a prime: the routes are not asked in their order
 
 function init(args)
-  local head = wrk.format("GET", "/users/1", fields)
   if not vary then
-    text = head
+    text = wrk.format("GET", prefix .. (os.getenv("LAST") or "1"), fields)
     return
   end
-  local path = head:gsub("%%", "%%%%"):gsub("GET /users/1 ", "GET /users/%%d?n=%%x ", 1)
-  text = path:gsub("00%-4bf92f3577b34da6a3ce929d0e0e4736%-00f067aa0ba902b7%-01",
+  local head = wrk.format("GET", "/TARGET", fields):gsub("%%", "%%%%")
+  head = head:gsub("GET /TARGET ", routes > 0 and "GET /r%%d/%%d?n=%%x " or "GET " .. prefix .. "%%d?n=%%x ", 1)
+  text = head:gsub("00%-4bf92f3577b34da6a3ce929d0e0e4736%-00f067aa0ba902b7%-01",
     "00-4bf92f3577b34da6a3ce9%%011x-00f067aa%%08x-01", 1)
 end
 
 function request()
   if not vary then return text end
   count = count + 1
+  if routes > 0 then return text:format(count * stride % routes, count % 100000, count, count, count) end
   return text:format(count % 100000, count, count, count)
 end

@@ -168,11 +168,27 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate chain and its private key: PEM files by absolute path; no `key`: it is in the file of `cert`."""
+
+    cert: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
+    """TLS of a listener; off without any certificate. `client_auth`: none, optional or required."""
+
     cert: str | None = None
     key: str | None = None
     client_ca: str | None = None
     client_auth: str = "none"
+    certificates: tuple[KeyPair, ...] = ()  # further ones, chosen by the name that the client asks for
+
+    @property
+    def on(self) -> bool:
+        """Whether the listener speaks TLS."""
+        return self.cert is not None or bool(self.certificates)
 
 
 @dataclass(frozen=True, slots=True)

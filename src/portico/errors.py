@@ -8,6 +8,7 @@
     ├── AlreadyRunning         another process holds the data directory
     ├── NotRunning             no gateway answers for the data directory
     ├── ControlError           the control socket answered with a refusal
+    ├── TlsError               a certificate, key or list of authorities can't be used
     ├── CompiledError          compiled modules were demanded and can't be used
     └── ChannelError           the channel between supervisor and child is gone, or carries what it must not
 
@@ -79,6 +80,16 @@ class NotRunning(PorticoError):
 
 class ControlError(PorticoError):
     """The running gateway refused what was asked of it."""
+
+
+class TlsError(PorticoError):
+    """A certificate, key or list of authorities can't be used; `path` is its key below the `tls` section."""
+
+    hint = "the file must be there, readable by Portico's user, and PEM"
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class CompiledError(PorticoError):

@@ -55,7 +55,7 @@ class Pending:
     def __init__(self, gateway: GatewayHarness, path: str) -> None:
         self.answer: Answer | None = None
         self.error: OSError | None = None
-        self.thread = threading.Thread(target=self._run, args=(gateway, path))
+        self.thread = threading.Thread(target=self._run, args=(gateway, path), daemon=True)
         self.thread.start()
 
     def _run(self, gateway: GatewayHarness, path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from portico.cli import check, down, plugins, reload, routes, schema, status, up, version
+from portico.cli import check, down, explain, plugins, reload, restart, routes, schema, status, up, version
 
 
 def build() -> typer.Typer:
@@ -18,6 +18,6 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (up, down, status, reload, check, routes, plugins, schema, version):
+    for module in (up, down, status, reload, restart, check, explain, routes, plugins, schema, version):
         app.command(module.__name__.rpartition(".")[2])(module.run)
     return app

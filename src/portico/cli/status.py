@@ -7,7 +7,7 @@ from typing import Any
 
 from portico.cli.options import Config, DataDir, Json
 
-COLUMNS = ("process", "pid", "state", "age", "restarts", "memory", "connections", "in flight", "requests")
+COLUMNS = ("process", "pid", "state", "age", "restarts", "memory", "connections", "in flight", "requests", "lag p99")
 
 
 def run(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -48,4 +48,5 @@ def _row(process: dict[str, Any]) -> tuple[object, ...]:
         process["connections"],
         process["in_flight"],
         process["requests"],
+        f"{process['lag'] * 1000:.1f} ms",
     )

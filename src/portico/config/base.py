@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -41,6 +42,11 @@ def _empty_mapping(value: Any) -> Any:
 
 Several = Annotated[list[T], BeforeValidator(_empty_list)]
 Named = Annotated[dict[K, T], BeforeValidator(_empty_mapping)]
+
+
+def beside(folder: Path, file: str | None) -> str | None:
+    """A file's path, relative to the folder of the configuration."""
+    return None if file is None else str(folder / file)
 
 
 def unavailable(what: str) -> str:

@@ -55,7 +55,7 @@ def compile_snapshot(
     `mounts` are the services' own paths with the ids of their plugins. Routes come in the file's order, then mounts in
     theirs, then the edge's own. A route of the file that equals a path of ours takes it, and a warning says so.
     """
-    upstreams = {name: upstream.plain(name) for name, upstream in settings.upstreams.items()}
+    upstreams = {name: upstream.plain(name, settings.folder) for name, upstream in settings.upstreams.items()}
     found = warnings(settings)
     kinds = {id_: kind for id_, kind in (plugin_policies or {}).items() if not kind.factory.startswith(BUILT_IN)}
     routes = _routes(settings, upstreams, kinds)
@@ -67,7 +67,7 @@ def compile_snapshot(
     snapshot = contracts.Snapshot(
         version=version,
         source=settings.source,
-        server=settings.server.plain(),
+        server=settings.server.plain(settings.folder),
         upstreams=tuple(upstreams.values()),
         keys=tuple(key.plain() for key in settings.keys),
         routes=tuple(routes),

@@ -33,9 +33,9 @@ def between_sections(settings: Settings, data: dict[str, Any], upstreams: Iterab
 def warnings(settings: Settings) -> list[str]:
     """What is allowed and probably not meant."""
     found = [
-        f"upstreams.{name}.health: health checks do not run in this version"
+        f"upstreams.{name}.tls.verify: false believes every certificate; whoever is in between can read and change all"
         for name, upstream in settings.upstreams.items()
-        if upstream.health is not None
+        if not upstream.tls.verify
     ]
     if not settings.keys:
         found += [

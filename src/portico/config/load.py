@@ -39,7 +39,7 @@ def load(source: Source, overrides: Mapping[str, Any] | None = None, env: Mappin
     given = {tuple(key.split(".")): value for key, value in (overrides or {}).items() if value is not None}
     for path, value in given.items():
         _override(data, path, value)
-    places = Places(document.name, document.version, root, expander.secrets, given)
+    places = Places(document.name, document.version, root, expander.secrets, given, document.base)
     upstreams = data.get("upstreams")
     names = list(upstreams) if isinstance(upstreams, dict) else []
     validation = Validation(Settings, data, expander.failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from portico.config.source import WHOLE
@@ -27,7 +28,9 @@ class Places:
         root: Node | None = None,
         secrets: Iterable[str] = (),
         overridden: Iterable[Path_] = (),
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder or Path.cwd()
         self.name = name
         self.version = version
         self.root = root

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from portico import contracts
-from portico.config.base import Several, Strict, unavailable
+from portico.config.base import Several, Strict, beside, unavailable
 from portico.config.grammar import ListenHost, Network, UnixPath
 from portico.config.scalars import Duration, Name, PositiveDuration, Size, Text, Truth, choice, integer, sizes
 from portico.config.substitute import Finding
@@ -17,11 +18,24 @@ Port = Annotated[int, integer(0, 65535)]
 Count = Annotated[int, integer(1, 10_000_000)]
 
 
+class KeyPair(Strict):
+    """A certificate and its key."""
+
+    cert: Text = Field(description="Certificate chain, a PEM file")
+    key: Text | None = Field(default=None, description="Its private key, a PEM file; in the file of cert when left out")
+
+    def plain(self, folder: Path) -> contracts.KeyPair:
+        return contracts.KeyPair(str(folder / self.cert), beside(folder, self.key))
+
+
 class Tls(Strict):
-    """TLS of a listener."""
+    """TLS of a listener; without a certificate it speaks plain HTTP."""
 
     cert: Text | None = Field(default=None, description="Certificate chain, a PEM file")
-    key: Text | None = Field(default=None, description="Its private key, a PEM file")
+    key: Text | None = Field(default=None, description="Its private key, a PEM file; in the file of cert when left out")
+    certificates: Several[KeyPair] = Field(
+        default_factory=list, description="Further certificates, chosen by the host name that the client asks for"
+    )
     client_ca: Text | None = Field(
         default=None, description="Certificate authorities of client certificates, a PEM file"
     )
@@ -30,9 +44,21 @@ class Tls(Strict):
     )
 
     def check(self) -> Iterator[Finding]:
-        for name, default in (("cert", None), ("key", None), ("client_ca", None), ("client_auth", "none")):
-            if getattr(self, name) != default:
-                yield (name,), unavailable("TLS on listeners is")
+        if self.key is not None and self.cert is None:
+            yield ("key",), "needs cert beside it"
+        if self.cert is None and not self.certificates:
+            for name, default in (("client_ca", None), ("client_auth", "none")):
+                if getattr(self, name) != default:
+                    yield (name,), "needs cert: without a certificate there is no TLS"
+        elif self.client_auth != "none" and self.client_ca is None:
+            yield ("client_auth",), "needs client_ca: whose client certificates are believed"
+        elif self.client_auth == "none" and self.client_ca is not None:
+            yield ("client_ca",), "needs client_auth: optional or required; with none no client is asked"
+
+    def plain(self, folder: Path) -> contracts.Tls:
+        pairs = tuple(pair.plain(folder) for pair in self.certificates)
+        cert, key, authorities = (beside(folder, file) for file in (self.cert, self.key, self.client_ca))
+        return contracts.Tls(cert, key, authorities, self.client_auth, pairs)
 
 
 class Listen(Strict):
@@ -55,10 +81,11 @@ class Listen(Strict):
         elif self.unix is None and self.host is None:
             yield (), "needs host beside port"
 
-    def plain(self, name: str) -> contracts.Listen:
+    def plain(self, name: str, folder: Path) -> contracts.Listen:
+        tls = self.tls.plain(folder)
         if self.unix is not None:
-            return contracts.Listen(name, unix=self.unix, metrics=self.metrics)
-        return contracts.Listen(name, host=self.host or "", port=self.port or 0, metrics=self.metrics)
+            return contracts.Listen(name, unix=self.unix, metrics=self.metrics, tls=tls)
+        return contracts.Listen(name, self.host or "", self.port or 0, metrics=self.metrics, tls=tls)
 
 
 class Services(Strict):
@@ -116,13 +143,13 @@ class Server(Strict):
     trusted_proxies: Several[Network] = Field(
         default_factory=list, description="Networks whose Forwarded and X-Forwarded-* fields are believed"
     )
-    proxy_protocol: Truth = Field(default=False, description="Expect a PROXY protocol header on every connection")
+    proxy_protocol: Truth = Field(
+        default=False, description="Every connection begins with a PROXY protocol header, version 1 or 2"
+    )
     tls: Tls = Field(default_factory=Tls, description="TLS of the main listener")
     limits: Limits = Field(default_factory=Limits, description="Bounds of the edge")
 
     def check(self) -> Iterator[Finding]:
-        if self.proxy_protocol:
-            yield ("proxy_protocol",), unavailable("the PROXY protocol is")
         taken: dict[tuple[str, int], str] = {(self.host, self.port): "server.host and server.port"}
         names = {"main": "the main listener"}
         for index, entry in enumerate(self.listen):
@@ -135,9 +162,9 @@ class Server(Strict):
                 yield ("listen", index, "name"), f"is the name of {names[name]} already; give it another"
             names.setdefault(name, f"server.listen[{index}]")
 
-    def plain(self) -> contracts.Server:
-        listen = [contracts.Listen("main", self.host, self.port)]
-        listen += [entry.plain(entry.name or f"listen-{i + 1}") for i, entry in enumerate(self.listen)]
+    def plain(self, folder: Path) -> contracts.Server:
+        listen = [contracts.Listen("main", self.host, self.port, tls=self.tls.plain(folder))]
+        listen += [entry.plain(entry.name or f"listen-{i + 1}", folder) for i, entry in enumerate(self.listen)]
         return contracts.Server(
             tuple(listen),
             self.workers,

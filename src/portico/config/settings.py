@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, PrivateAttr
@@ -91,6 +92,11 @@ class Settings(Strict):
     def version(self) -> str:
         """Changes whenever the document's text does."""
         return self._places.version
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths are relative to."""
+        return self._places.folder
 
     def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
         """A problem at `path`, with its file and line, for what is found out later than at loading."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
 from portico import contracts
 from portico.config import grammar
-from portico.config.base import Several, Strict, unavailable
+from portico.config.base import Several, Strict, beside
 from portico.config.scalars import Duration, Parse, PositiveDuration, Ratio, Text, Truth, integer
 from portico.config.substitute import Finding
 
 _URL: Final = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253})(?::([0-9]{1,5}))?/?\Z", re.ASCII)
-_TARGET: Final = "must be http://HOST:PORT without path, user or query, or unix:/ABSOLUTE/PATH"
+_TARGET: Final = "must be http://HOST:PORT or https://HOST:PORT without path, user or query, or unix:/ABSOLUTE/PATH"
 _ERRORS: Final = re.compile(r"connect|reset|4[0-9]{2}|5[0-9]{2}", re.ASCII)
 
 
@@ -27,6 +28,12 @@ def _url(value: Any) -> str:
         raise ValueError(_TARGET)
     grammar.host(found[2].lower())
     return f"{found[1]}://{found[2].lower()}:{int(found[3] or (443 if found[1] == 'https' else 80))}"
+
+
+def _server_name(value: Any) -> str:
+    if not isinstance(value, str) or value[:1] in ("*", "["):
+        raise ValueError("must be a host name, such as api.example.com")
+    return grammar.host(value.lower())
 
 
 def _balance(value: Any) -> str:
@@ -69,14 +76,10 @@ Url = Annotated[str, Parse(_url, _URL_SCHEMA, text=True)]
 class Target(Strict):
     """One address of an upstream."""
 
-    url: Url = Field(description="http://HOST:PORT or unix:PATH")
+    url: Url = Field(description="http://HOST:PORT, https://HOST:PORT or unix:PATH")
     weight: Annotated[int, integer(1, 1000)] = Field(
         default=1, description="Its share of the requests beside the others'"
     )
-
-    def check(self) -> Iterator[Finding]:
-        if self.url.startswith("https:"):
-            yield ("url",), unavailable("https to upstreams is")
 
     def plain(self) -> contracts.Target:
         if self.url.startswith("unix:"):
@@ -103,7 +106,7 @@ class Timeouts(Strict):
 
 
 class Retries(Strict):
-    """When a request is tried again."""
+    """When a request is tried again: one that is idempotent and has no body, or that was never sent."""
 
     attempts: Annotated[int, integer(0, 10)] = Field(default=1, description="Tries after the first")
     on: Several[Annotated[str, Parse(_failure, _FAILURE_SCHEMA)]] = Field(
@@ -118,7 +121,7 @@ class Retries(Strict):
 
 
 class Breaker(Strict):
-    """When an upstream that fails is left alone for a while."""
+    """When a target that fails is left alone for a while."""
 
     failure_ratio: Ratio = Field(default=0.5, description="Share of failures that opens it")
     min_requests: Annotated[int, integer(1, 1_000_000)] = Field(
@@ -134,7 +137,7 @@ class Breaker(Strict):
 
 
 class Health(Strict):
-    """How an upstream's health is asked for."""
+    """How each target is asked for its health; it gets requests while it answers 2xx or 3xx."""
 
     path: Annotated[str, Parse(grammar.path, {"type": "string", "pattern": grammar.PATH_PATTERN}, text=True)] = Field(
         default="/health", description="Path of the check"
@@ -168,13 +171,20 @@ class UpstreamTls(Strict):
     verify: Truth = Field(default=True, description="Check its certificate")
     ca: Text | None = Field(default=None, description="Certificate authorities, a PEM file; the system's when left out")
     cert: Text | None = Field(default=None, description="Our certificate, a PEM file")
-    key: Text | None = Field(default=None, description="Its private key, a PEM file")
-    server_name: Text | None = Field(default=None, description="Name to expect in its certificate")
+    key: Text | None = Field(default=None, description="Its private key, a PEM file; in the file of cert when left out")
+    server_name: Annotated[str, Parse(_server_name, {"type": "string", "minLength": 1}, text=True)] | None = Field(
+        default=None, description="Name to ask for, and to expect in its certificate; the target's host when left out"
+    )
 
     def check(self) -> Iterator[Finding]:
-        for name, field in type(self).model_fields.items():
-            if getattr(self, name) != field.default:
-                yield (name,), unavailable("TLS to upstreams is")
+        if self.key is not None and self.cert is None:
+            yield ("key",), "needs cert beside it"
+        if not self.verify and self.ca is not None:
+            yield ("ca",), "says nothing with verify: false, which believes every certificate"
+
+    def plain(self, folder: Path) -> contracts.UpstreamTls:
+        ca, cert, key = (beside(folder, file) for file in (self.ca, self.cert, self.key))
+        return contracts.UpstreamTls(self.verify, ca, cert, key, self.server_name)
 
 
 AnyTarget = Annotated[Target, BeforeValidator(_spelled_out, json_schema_input_type=Url | Target)]
@@ -201,16 +211,10 @@ class Upstream(Strict):
         for index, target in enumerate(self.targets):
             if seen.setdefault(target.url, index) != index:
                 yield ("targets", index), f"is the same as targets[{seen[target.url]}]; use weight for a larger share"
-        if self.balance != "round_robin":
-            yield ("balance",), unavailable("balance other than round_robin is")
-        if self.retries.plain() != contracts.Retries():
-            yield ("retries",), unavailable("retries other than the default are")
-        if self.breaker.plain() != contracts.Breaker():
-            yield ("breaker",), unavailable("a breaker other than the default is")
-        if self.health is not None and self.health.plain() != contracts.HealthCheck():
-            yield ("health",), unavailable("a health check other than the default is")
+        if self.tls != UpstreamTls() and not any(target.url.startswith("https:") for target in self.targets):
+            yield ("tls",), "is for https targets, and there are none"
 
-    def plain(self, name: str) -> contracts.Upstream:
+    def plain(self, name: str, folder: Path) -> contracts.Upstream:
         return contracts.Upstream(
             name,
             tuple(target.plain() for target in self.targets),
@@ -220,4 +224,5 @@ class Upstream(Strict):
             self.breaker.plain(),
             self.health.plain() if self.health is not None else None,
             self.pool.plain(),
+            self.tls.plain(folder),
         )

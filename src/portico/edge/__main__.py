@@ -11,6 +11,7 @@ import uvloop
 from portico.errors import PorticoError
 from portico.kernel import compiled
 from portico.kernel.channel import AsyncChannel
+from portico.kernel.orphan import die_with_parent
 from portico.telemetry import logs
 
 
@@ -35,6 +36,7 @@ async def serve(sock: socket.socket) -> int:
 
 def main() -> int:
     """The process's exit code."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     try:
         compiled.install()

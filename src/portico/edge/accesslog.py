@@ -23,6 +23,7 @@ class AccessLog:
         self.batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
         self.written = 0
         self.lost: list[int] = []
+        self.torn = False  # only a part of our last line fitted
         self.thread: threading.Thread | None = None
         self.file = -1
 
@@ -70,9 +71,10 @@ class AccessLog:
         while batch is not None:
             data, lines = batch
             if data:
-                self._put(data, lines)
+                self._put(b"\n" + data if self.torn else data, lines)
             else:
                 self._reopen()
+            self.written += len(data)
             batch = self.batches.get()
         os.close(self.file)
 
@@ -81,9 +83,12 @@ class AccessLog:
         try:
             while rest:
                 rest = rest[os.write(self.file, rest) :]
+            self.torn = False
         except OSError:  # a full disk: the lines are lost, and counted
-            self.lost.append(lines)
-        self.written += len(data)
+            written = len(data) - len(rest)
+            self.lost.append(min(lines, rest.count(b"\n")))
+            if written:
+                self.torn = data[written - 1 : written] != b"\n"
 
     def _reopen(self) -> None:
         try:
@@ -92,6 +97,7 @@ class AccessLog:
             return  # the old file goes on
         os.close(self.file)
         self.file = file
+        self.torn = False
 
 
 def open_log(path: str) -> int:

@@ -9,12 +9,15 @@ from typing import Any, Final
 from portico import contracts
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Step
+from portico.edge.forward.health import Checker
+from portico.edge.forward.resolve import Lookup, Resolver, SystemLookup, named
 from portico.edge.forward.upstream import Upstream
 from portico.edge.local import Ask, Health, Metrics
 from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.record import Recorder
-from portico.edge.routes import Entry, Table
+from portico.edge.routes import Entry, Table, methods_of
 from portico.edge.state import EdgeState
+from portico.edge.tls import Contexts
 from portico.identity.keys import Keys
 
 ANSWER: Final = 1000  # the phase after all others, for routes that the edge answers itself
@@ -32,10 +35,15 @@ class Builder:
         self.upstreams: dict[str, tuple[contracts.Upstream, Upstream]] = {}
         self.shared: dict[Any, Any] = {}
         self.services: contracts.Upstream | None = None
+        self.lookup: Lookup | None = None  # how names of targets are looked up; None: as the system does
+        self.contexts = Contexts()
 
     def build(self, snapshot: contracts.Snapshot, state: EdgeState) -> Plan:
         """The plan of `snapshot`; raises what a policy's factory raises, and then nothing has changed."""
         self.state = state
+        self.contexts.begin()
+        servers = {each.name: made for each in snapshot.server.listen if (made := self.contexts.server(each.tls))}
+        clients = {each.name: self.contexts.client(each) for each in snapshot.upstreams}
         upstreams = self._upstreams(snapshot)
         routes = [self._route(route, snapshot, upstreams) for route in snapshot.routes]
         specs = list(zip(snapshot.routes, routes, strict=True))
@@ -49,11 +57,30 @@ class Builder:
         plan.body_bytes = limits.body_bytes
         plan.connections = limits.connections
         plan.in_flight = limits.in_flight
+        plan.buffered = limits.buffered
         plan.header_timeout = limits.header_timeout
         plan.idle_timeout = limits.idle_timeout
         plan.drain = limits.drain
+        plan.proxy_protocol = snapshot.server.proxy_protocol
+        plan.tls = servers
         plan.trusted = [ipaddress.ip_network(network) for network in snapshot.server.trusted_proxies]
         self._keep(upstreams)
+        self.contexts.commit()
+        for name, (_, upstream) in upstreams.items():
+            upstream.tls = clients.get(name)  # also of one that is kept: its files may have changed
+        return plan
+
+    def renewed(self, upstream: str, snapshot: contracts.Snapshot, state: EdgeState) -> Plan:
+        """The plan of `snapshot` with new connections to `upstream`; those in use close when their exchange ends."""
+        kept = self.upstreams.pop(upstream, None)
+        try:
+            plan = self.build(snapshot, state)
+        except BaseException:
+            if kept is not None:
+                self.upstreams[upstream] = kept
+            raise
+        if kept is not None:
+            kept[1].close()
         return plan
 
     def _upstreams(self, snapshot: contracts.Snapshot) -> dict[str, tuple[contracts.Upstream, Upstream]]:
@@ -68,13 +95,24 @@ class Builder:
             if kept is not None and kept[0] == spec:
                 upstreams[spec.name] = kept
             else:
-                upstreams[spec.name] = (spec, Upstream(spec, self.state, self.recorder.upstream(spec.name)))
+                upstreams[spec.name] = (spec, self._upstream(spec, self.state))
         return upstreams
+
+    def _upstream(self, spec: contracts.Upstream, state: EdgeState) -> Upstream:
+        upstream = Upstream(spec, state, self.recorder.upstream(spec.name))
+        if spec.health is not None:
+            upstream.checker = Checker(upstream, spec.health)
+        if named(spec):
+            upstream.resolver = Resolver(upstream, self.lookup or SystemLookup(state.loop))
+        return upstream
 
     def _keep(self, upstreams: dict[str, tuple[contracts.Upstream, Upstream]]) -> None:
         for name, (_, upstream) in self.upstreams.items():
             if name not in upstreams or upstreams[name][1] is not upstream:
                 upstream.close()
+        for name, (_, upstream) in upstreams.items():
+            if name not in self.upstreams or self.upstreams[name][1] is not upstream:
+                upstream.start()
         self.upstreams = upstreams
 
     def _route(
@@ -144,15 +182,10 @@ def make(policy: contracts.Policy, context: PolicyContext) -> Step:
 
 def table(routes: list[tuple[contracts.Route, CompiledRoute]]) -> Table:
     """The route table, in file order."""
-    entries = [Entry(spec.hosts, spec.paths, methods(spec), index, route) for index, (spec, route) in enumerate(routes)]
+    entries = [
+        Entry(spec.hosts, spec.paths, methods_of(spec), index, route) for index, (spec, route) in enumerate(routes)
+    ]
     return Table(entries)
-
-
-def methods(spec: contracts.Route) -> tuple[str, ...]:
-    """The methods that lead to the route; with CORS also OPTIONS, which its policy answers (a preflight, or 405)."""
-    if spec.methods and any(policy.id == "cors" for policy in spec.policies):
-        return (*spec.methods, "OPTIONS")
-    return spec.methods
 
 
 def redacted(spec: contracts.Route) -> list[int]:

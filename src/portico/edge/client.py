@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Final
 
 from portico.edge.admit import admit, admit_slowly, settle
-from portico.edge.exchange import NO_BODY, REASONS, UNKNOWN_LENGTH, Downstream, Exchange, Response
+from portico.edge.answering import Answering
+from portico.edge.exchange import NO_BODY, REASONS, Exchange, Response
 from portico.edge.forwarded import Forwarded
-from portico.edge.http1.body import BodyReader, chunk
+from portico.edge.http1.body import BodyReader
 from portico.edge.http1.errors import HeadError
 from portico.edge.http1.head import RequestHead
 from portico.edge.plan import CompiledRoute
@@ -23,7 +24,10 @@ from portico.edge.refusals import (
     reserved,
     too_large,
 )
+from portico.edge.sockets import reset
 from portico.edge.state import EdgeState
+from portico.edge.tls import presented
+from portico.identity.certificates import Certificate
 
 OPEN: Final = 0  # reading heads and bodies
 TUNNEL: Final = 1  # bytes pass as they come
@@ -33,31 +37,28 @@ CLOSED: Final = 3
 PIPELINE: Final = 64 * 1024  # bytes of further requests that are read while one is answered
 WRITE_BUFFER: Final = 64 * 1024
 LINGER_TIME: Final = 2.0
+LEAVE_TIME: Final = 0.3  # seconds for a request that was on its way as we ended an idle connection
 
 
-class ClientConnection(Downstream):
+class ClientConnection(Answering):
     """An HTTP/1.1 connection from a client (RFC 9112)."""
 
-    def __init__(self, state: EdgeState, scheme: bytes, metrics: bool = False) -> None:
+    def __init__(self, state: EdgeState, scheme: bytes, metrics: bool = False, told: bytes = b"") -> None:
+        super().__init__()
         self.state = state
         self.metrics = metrics  # this connection came to the metrics listener
         self.scheme = scheme
-        self.transport: Any = None
-        self.peer = b""
+        self.peer = told  # the client's address, where it is known before
+        self.certificate: Certificate | None = None  # that the client has shown, verified
         self.forwarded = Forwarded(b"", scheme)
         self.phase = CLOSED
         self.request = RequestHead(state.names)
         self.body = BodyReader()
         self.buffer = b""
         self.scanned = 0  # bytes of the buffer known to hold no end of a head
-        self.out = b""  # written at flush() or done()
         self.exchange: Exchange | None = None
         self.advancing = False
-        self.keep_alive = True
-        self.chunked = False
         self.empty_line = False  # one empty line before a request line is ignored (RFC 9112 2.2)
-        self.reading = True
-        self.writable = True
         self.touched = 0.0  # monotonic: when the current wait for the client began
         self.linger_until = 0.0
 
@@ -67,8 +68,10 @@ class ClientConnection(Downstream):
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self.transport = transport
         self.phase = OPEN
+        if self.scheme == b"https":
+            self.certificate = presented(transport.get_extra_info("ssl_object"))
         peername = transport.get_extra_info("peername")
-        if isinstance(peername, tuple):
+        if not self.peer and isinstance(peername, tuple):
             self.peer = str(peername[0]).partition("%")[0].encode()
         self.forwarded = Forwarded(self.peer, self.scheme)
         self.forwarded.trust(self.state.plan.trusted)
@@ -180,16 +183,7 @@ class ClientConnection(Downstream):
             self.refuse_head(error)
             return
         exchange = self._exchange()
-        exchange.method = request.method
-        exchange.target = request.target
-        exchange.path = request.path
-        exchange.match = request.match
-        exchange.query = request.query
-        exchange.authority = request.authority
-        exchange.host = request.host
-        exchange.version = request.version
-        exchange.length = request.length
-        exchange.expect = request.expect
+        exchange.take(request)
         exchange.client = self.forwarded.client(exchange, self.state.plan.trusted)
         self.keep_alive = request.keep_alive and not self.state.draining
         if request.length != 0 and not self._first_piece(exchange, request.length):
@@ -201,6 +195,7 @@ class ClientConnection(Downstream):
         exchange.peer = self.peer
         exchange.client = self.peer
         exchange.scheme = self.scheme
+        exchange.peer_certificate = self.certificate
         exchange.route = self.state.plan.unmatched
         self.exchange = exchange
         self.state.in_flight += 1
@@ -240,7 +235,8 @@ class ClientConnection(Downstream):
         exchange.params = found.params
         exchange.body_limit = route.body_limit
         exchange.websocket = self.request.websocket and route.websocket
-        if self.state.in_flight > plan.in_flight and not route.always:
+        busy = self.state.in_flight > plan.in_flight or self.state.buffered > plan.buffered
+        if busy and not route.always:
             exchange.request_id = new_request_id(exchange.wall)
             self.answer(exchange, overloaded(exchange))
             return
@@ -316,13 +312,13 @@ class ClientConnection(Downstream):
 
     def refuse_head(self, error: HeadError) -> None:
         """A head that can't be read: answer, and end the connection, for nobody knows where the next one begins."""
-        self.state.recorder.count("parse_errors")
         self.buffer = b""
         exchange = self._exchange()
         exchange.request_id = new_request_id(exchange.wall)
         self._refuse(exchange, error)
 
     def _refuse(self, exchange: Exchange, error: HeadError) -> None:
+        self.state.recorder.count("parse_errors")
         response = head_refused(exchange, error)
         response.close = True
         self.answer(exchange, response)
@@ -339,42 +335,16 @@ class ClientConnection(Downstream):
 
     # -- writing answers (Downstream)
 
-    def respond(self, exchange: Exchange, status: int, reason: bytes, fields: bytes, length: int) -> None:
-        exchange.status = status
-        exchange.responding = True
-        if exchange.response_edit is not None:
-            fields = exchange.response_edit.apply(fields)
-        self.out = b"".join([
-            b"HTTP/1.1 %d " % status, reason, fields, b"\r\nX-Request-Id: ", exchange.request_id,
-            exchange.response_fields, self._framing(exchange, length), b"\r\n\r\n",
-        ])  # fmt: skip
-
-    def _framing(self, exchange: Exchange, length: int) -> bytes:
-        """The framing fields, always of our own making."""
-        self.chunked = False
-        lines = b""
-        if length >= 0:
-            lines = b"\r\nContent-Length: %d" % length
-        elif length == UNKNOWN_LENGTH:
-            if exchange.version == 11:
-                self.chunked = True
-                lines = b"\r\nTransfer-Encoding: chunked"
-            else:
-                self.keep_alive = False
-        if not self.keep_alive:
-            return lines + b"\r\nConnection: close"
-        if exchange.version == 10:
-            return lines + b"\r\nConnection: keep-alive"
-        return lines
-
     def upgrade(self, exchange: Exchange, reason: bytes, fields: bytes) -> None:
         exchange.status = 101
         exchange.responding = True
         self.phase = TUNNEL
         self.keep_alive = False
         self.chunked = False
+        if exchange.response_edit is not None:
+            fields = exchange.response_edit.apply(fields)
         self.out = b"".join([
-            b"HTTP/1.1 101 ", reason, fields, exchange.response_fields,
+            b"HTTP/1.1 101 ", reason, fields, b"\r\nX-Request-Id: ", exchange.request_id, exchange.response_fields,
             b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         ])  # fmt: skip
         early = self.buffer
@@ -382,20 +352,6 @@ class ClientConnection(Downstream):
         if early and exchange.target_side is not None:
             exchange.target_side.take(exchange, early)
         self.resume()
-
-    def inform(self, exchange: Exchange, status: int, reason: bytes, fields: bytes) -> None:
-        if exchange.version == 11:
-            self.transport.write(b"HTTP/1.1 %d " % status + reason + fields + b"\r\n\r\n")
-
-    def send(self, exchange: Exchange, data: bytes) -> None:
-        self.out += chunk(data) if self.chunked else data
-
-    def flush(self, exchange: Exchange) -> None:
-        if self.out:
-            self.transport.write(self.out)
-            self.out = b""
-        if not self.writable and exchange.target_side is not None:
-            exchange.target_side.pause()
 
     def done(self, exchange: Exchange) -> None:
         out = self.out
@@ -417,7 +373,10 @@ class ClientConnection(Downstream):
     def abort(self, exchange: Exchange) -> None:
         self.out = b""
         self._finish(exchange)
-        self.transport.abort()
+        if self.framed:
+            self.transport.abort()  # the framing tells that something is missing
+        else:
+            reset(self.transport)
 
     def answer(self, exchange: Exchange, response: Response) -> None:
         exchange.code = response.code or exchange.code
@@ -457,16 +416,6 @@ class ClientConnection(Downstream):
 
     # -- flow control and ending
 
-    def pause(self) -> None:
-        if self.reading and not self.transport.is_closing():
-            self.reading = False
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        if not self.reading and not self.transport.is_closing():
-            self.reading = True
-            self.transport.resume_reading()
-
     def close(self) -> None:
         """Close when everything is written, without losing an answer to bytes that were not read."""
         if self.buffer:
@@ -487,7 +436,18 @@ class ClientConnection(Downstream):
         self.resume()
 
     def drain(self) -> None:
-        """Close now if nothing is under way, else with the next answer."""
-        self.keep_alive = False
-        if self.exchange is None and not self.buffer and self.phase == OPEN:
-            self.close()
+        """Close with the next answer whose head is not out yet: the client is told, and loses nothing.
+
+        A request may be on its way on a connection that looks idle, so it is not closed at once; the sweep does that.
+        """
+        exchange = self.exchange
+        if exchange is None:
+            self.touched = time.monotonic()
+        elif not exchange.responding:
+            self.keep_alive = False
+
+    def leave(self) -> None:
+        """End an idle connection without a reset, also when a request crosses our end on its way."""
+        if self.phase == OPEN and self.exchange is None:
+            self._linger()
+            self.linger_until = time.monotonic() + LEAVE_TIME

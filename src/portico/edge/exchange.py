@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from portico.edge.http1.fields import FieldReader
+from portico.edge.http1.head import RequestHead
+from portico.identity.certificates import Certificate
 from portico.identity.principal import Principal
 
 if TYPE_CHECKING:
@@ -98,6 +100,10 @@ class Target:
         """The client takes the response again."""
         raise NotImplementedError
 
+    def waiting(self) -> int:
+        """Bytes of the request body that the upstream has not taken yet."""
+        raise NotImplementedError
+
     def cancel(self, exchange: Exchange) -> None:
         """The client has gone: stop."""
         raise NotImplementedError
@@ -125,6 +131,7 @@ class Exchange:
         self.peer = b""  # the socket's address
         self.client = b""  # the client's, told by trusted proxies
         self.scheme = b"http"
+        self.peer_certificate: Certificate | None = None  # that the client has shown in TLS, verified
         self.request_id = b""
         self.route: CompiledRoute | None = None
         self.params: list[bytes] = []  # what the path's parameters matched
@@ -151,6 +158,19 @@ class Exchange:
         self.upstream = b""  # the address that took it
         self.finished = False
 
+    def take(self, request: RequestHead) -> None:
+        """What the head asks for; the reader itself goes on to the next head."""
+        self.method = request.method
+        self.target = request.target
+        self.path = request.path
+        self.match = request.match
+        self.query = request.query
+        self.authority = request.authority
+        self.host = request.host
+        self.version = request.version
+        self.length = request.length
+        self.expect = request.expect
+
     def field(self, name: bytes) -> bytes | None:
         """The request field `name` (lower-case), several joined with ", ", or None."""
         return self.fields.get(name)
@@ -175,8 +195,13 @@ class Exchange:
 class Step:
     """One policy as compiled into one route.
 
-    `check` answers None (go on), a Response (stop) or an awaitable of either; `peek` answers alike and spends nothing;
-    `settle` is told when the exchange has ended, however it ended, if `check` was asked.
+    `check` answers None (go on), a Response (stop) or an awaitable of either; `settle` is told when the exchange has
+    ended, however it ended, if `check` was asked.
+
+    `peek` answers what `check` would answer now, and leaves in the exchange what `check` would leave there for later
+    steps and heads (request_id, principal, credential, body_limit, fields, edits). It spends nothing and changes
+    nothing beside the exchange, however often it is asked; nothing is settled after it. `portico explain` asks it; a
+    step without one can't be explained.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ class Health:
         return Response(200 if ready else 503, json.dumps(body).encode(), JSON)
 
     def _may_know(self, exchange: Exchange) -> bool:
-        presented = exchange.field(b"x-api-key")
+        bearer = exchange.field(b"authorization") or b""
+        presented = exchange.field(b"x-api-key") or (bearer[7:] if bearer[:7].lower() == b"bearer " else b"")
         principal = self.keys.find(presented) if presented else None
         return principal is not None and principal.allows("health:read")
 

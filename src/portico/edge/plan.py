@@ -10,6 +10,7 @@ from portico.edge.routes import Table
 
 if TYPE_CHECKING:
     from portico.edge.forward.upstream import Upstream
+    from portico.edge.tls import ServerTls
 
 
 class CompiledRoute:
@@ -47,7 +48,10 @@ class Plan:
         self.body_bytes = 0
         self.connections = 0
         self.in_flight = 0
+        self.buffered = 0
         self.header_timeout = 0.0
         self.idle_timeout = 0.0
         self.drain = 0.0
         self.trusted: list[object] = []  # ipaddress networks
+        self.proxy_protocol = False
+        self.tls: dict[str, ServerTls] = {}  # by the listener's name

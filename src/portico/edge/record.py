@@ -17,6 +17,9 @@ BOUNDS: Final = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 FIRST: Final = 0.001
 METHODS: Final = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
 PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b'"\\'))  # what the inside of a JSON string holds as it is
+COUNTED: Final = (
+    "connections_accepted", "upstream_truncated", "parse_errors", "tls_handshake_failed", "proxy_header_invalid",
+)  # fmt: skip
 CLASSES: Final = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
@@ -73,7 +76,7 @@ class Recorder:
         self.log = log
         self.routes: dict[str, RouteStats] = {}
         self.upstreams: dict[str, UpstreamStats] = {}
-        self.counts: dict[str, int] = {"connections_accepted": 0, "upstream_truncated": 0, "parse_errors": 0}
+        self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
         self.second = 0
         self.stamp = b""
         self.millisecond = 0
@@ -103,14 +106,14 @@ class Recorder:
         if route is None:
             return
         stats = route.stats
-        method = exchange.method if exchange.method in METHODS else b"OTHER"
-        key = (method, exchange.status // 100)
+        usual = exchange.method in METHODS
+        key = (exchange.method if usual else b"OTHER", exchange.status // 100)
         stats.requests[key] = stats.requests.get(key, 0) + 1
         seconds = now - exchange.now
         stats.latency.observe(seconds)
         if exchange.code:
             self._code(exchange, stats)
-        self.log.write(self._line(exchange, route, seconds))
+        self.log.write(self._line(exchange, route, usual, seconds))
 
     def _code(self, exchange: Exchange, stats: RouteStats) -> None:
         limit = exchange.notes.get("limit")
@@ -119,14 +122,15 @@ class Recorder:
         if exchange.code == "upstream_truncated":
             self.count("upstream_truncated")
 
-    def _line(self, exchange: Exchange, route: CompiledRoute, seconds: float) -> bytes:
+    def _line(self, exchange: Exchange, route: CompiledRoute, usual: bool, seconds: float) -> bytes:
         principal = exchange.principal
+        shown = exchange.peer_certificate
         return b"".join([
             b'{"time":"', self._time(exchange.wall),
             b'","request_id":"', exchange.request_id,
             b'","route":', route.log_name,
-            b',"method":"', exchange.method if exchange.method in METHODS else escape(exchange.method),
-            b'","path":"', clean(exchange.target, route.redact),
+            b',"method":"', exchange.method if usual else escape(exchange.method),
+            b'","path":"', clean(exchange.target, len(exchange.query), route.redact),
             b'","status":', str(exchange.status).encode(),
             b',"duration_us":', str(int(seconds * 1000000.0)).encode(),
             b',"bytes_in":', str(exchange.bytes_in).encode(),
@@ -135,7 +139,7 @@ class Recorder:
             b'","principal":', b'"-"' if principal is None else principal.label,
             b',"upstream":"', exchange.upstream,
             b'","code":"', exchange.code.encode() if exchange.code else b"",
-            b'"}\n',
+            b'"}\n' if shown is None else b'","tls":' + shown.log_entry + b"}\n",
         ])  # fmt: skip
 
     def _time(self, wall: float) -> bytes:
@@ -147,7 +151,7 @@ class Recorder:
             if second != self.second:
                 self.second = second
                 self.stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-            self.time = self.stamp + b".%03dZ" % (millisecond - second * 1000)
+            self.time = self.stamp + b"." + str(1000 + millisecond - second * 1000).encode()[1:] + b"Z"
         return self.time
 
     def report(self) -> dict[str, Any]:
@@ -176,15 +180,15 @@ def escape(text: bytes) -> bytes:
     return json.dumps(text.decode("latin-1"))[1:-1].encode()
 
 
-def clean(target: bytes, redact: list[int]) -> bytes:
-    """A target for the log: no query, no secret path parameter, nothing that looks like a key."""
-    mark = target.find(b"?")
-    path = target[:mark] if mark >= 0 else target
+def clean(target: bytes, query: int, redact: list[int]) -> bytes:
+    """A target for the log: no query, no secret path parameter, nothing that looks like a key.
+
+    `query` is the length of the query, with its "?". The reader lets no byte into a path that JSON has to escape.
+    """
+    path = target[: len(target) - query] if query else target
     if redact or path.find(b"pk_") >= 0:
         path = without_secrets(path, redact)
-    if mark >= 0:
-        return escape(path) + b"?[redacted]"
-    return escape(path)
+    return path + b"?[redacted]" if query else path
 
 
 def without_secrets(path: bytes, redact: list[int]) -> bytes:

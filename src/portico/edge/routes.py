@@ -19,6 +19,8 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from portico.contracts import Route
+
 LITERAL: Final = 0
 PARAM: Final = 1
 REST: Final = 2
@@ -223,6 +225,14 @@ class Table:
         if name.startswith(b"*."):
             return self._wild.setdefault(name[1:], _Trie())
         return self._exact.setdefault(name, _Trie())
+
+
+def methods_of(route: Route) -> tuple[str, ...]:
+    """The methods that lead to a route; with CORS also OPTIONS, which its policy answers (a preflight, or 405)."""
+    for policy in route.policies:
+        if policy.id == "cors" and route.methods:
+            return (*route.methods, "OPTIONS")
+    return route.methods
 
 
 def order_key(host: str, path: str, index: int) -> tuple[Any, ...]:

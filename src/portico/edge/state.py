@@ -28,6 +28,7 @@ class EdgeState:
         self.scratch = memoryview(bytearray(READ_SIZE))  # a read is copied out before another connection reads
         self.connections: set[ClientConnection] = set()
         self.in_flight = 0
+        self.buffered = 0  # bytes that wait for clients and upstreams, as of the last sweep
         self.draining = False
         self.on_idle: Callable[[], None] | None = None  # told, while draining, that the last connection has closed
         self.failed: Callable[[str, BaseException, str], None] | None = None  # told of errors nobody expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -16,23 +15,25 @@ from portico import contracts
 from portico.edge.accesslog import AccessLog
 from portico.edge.board import Board
 from portico.edge.build import Builder
+from portico.edge.collector import Collector
 from portico.edge.exchange import Step
+from portico.edge.explain.explainer import Explainer
 from portico.edge.listener import Listener
 from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.record import Recorder, RouteStats
 from portico.edge.routes import Table
 from portico.edge.state import EdgeState
-from portico.edge.sweep import check
-from portico.errors import PluginError
+from portico.edge.sweep import sweep
+from portico.errors import PluginError, PorticoError
 from portico.kernel import discovery
 from portico.kernel.channel import AsyncChannel, Message
 from portico.kernel.container import ServiceContainer
 from portico.kernel.lifecycle import Lifecycle
 from portico.kernel.order import EDGE, for_role
 from portico.telemetry import logs
+from portico.telemetry.lag import LoopLag
 
 SWEEP: Final = 0.2  # seconds between two looks for what has waited too long
-COLLECT: Final = 10.0  # seconds between two garbage collections
 ASK_TIMEOUT: Final = 2.0
 
 
@@ -53,6 +54,9 @@ class Worker:
         self.asked = 0
         self.began = time.monotonic()
         self.finished = asyncio.Event()
+        self.accepting = True
+        self.collector = Collector()
+        self.lag = LoopLag(asyncio.get_running_loop())
         self.state: EdgeState | None = None
 
     async def run(self) -> None:
@@ -74,15 +78,14 @@ class Worker:
             self.recorder.log.start()
             self._listen(state)
             loop.add_signal_handler(signal.SIGTERM, self.drain)
-            gc.collect()
-            gc.freeze()
-            gc.disable()
+            self.collector.start(time.monotonic())
+            self.lag.start()
             self.channel.send({"type": "ready"})
             await self._serve(state)
         finally:
             await self.lifecycle.stop()
             self.recorder.log.stop()
-        self.channel.send({"type": "drained"})
+        self.channel.send({"type": "drained", "report": self.report(state)})
 
     def _configure_logs(self, snapshot: contracts.Snapshot) -> None:
         logs.configure(snapshot.log_level, snapshot.log_format, sys.stderr, process=f"edge-{self.boot['index']}")
@@ -93,7 +96,8 @@ class Worker:
         if self.snapshot.server.workers > 1:
             board.open()
         for entry in self.boot["listeners"]:
-            listener = Listener(socket.socket(fileno=entry["fd"]), state, board, entry["name"] in metrics)
+            name = entry["name"]
+            listener = Listener(name, socket.socket(fileno=entry["fd"]), state, board, name in metrics)
             listener.start()
             self.listeners.append(listener)
 
@@ -105,16 +109,12 @@ class Worker:
             task.cancel()
 
     async def _sweep(self, state: EdgeState) -> None:
-        collected = time.monotonic()
         while True:
             await asyncio.sleep(SWEEP)
             now = time.monotonic()
-            if now - collected > COLLECT:
-                collected = now
-                gc.collect(1)  # requests make no cycles; what little errors leave behind need not stop one
-            for connection in list(state.connections):
-                check(connection, now)
+            sweep(state, now)
             self.recorder.log.flush()
+            self.collector.turn(time.monotonic(), state.in_flight > 0)
             self._idle()
 
     # -- the supervisor's messages
@@ -128,9 +128,11 @@ class Worker:
             if kind == "reload":
                 await self._reload(state, message["snapshot"])
             elif kind == "drain":
-                self.drain()
+                self.drain(message.get("accept", 0.0))
+            elif kind == "renew":
+                self._renew(state, message["upstream"])
             elif kind == "ask":
-                self.channel.send({"type": "answer", "id": message["id"], "body": self.report(state)})
+                self.channel.send({"type": "answer", "id": message["id"], "body": self._answer(message, state)})
             elif kind == "answer":
                 self._answered(message)
 
@@ -140,7 +142,7 @@ class Worker:
             await self._change(state, snapshot)
         except Exception as error:
             self.log.error("the new configuration can't be used; the last one goes on", error=str(error))
-            sentence = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            sentence = str(error) if isinstance(error, PorticoError) else f"{type(error).__name__}: {error}"
             self.channel.send({"type": "refused", "version": snapshot.version, "error": sentence})
             return
         self._configure_logs(snapshot)
@@ -167,6 +169,13 @@ class Worker:
             except PluginError as error:
                 self.log.error("plugins failed to stop", error=str(error))
 
+    def _renew(self, state: EdgeState, upstream: str) -> None:
+        """Use none of the connections to `upstream` any longer than for the exchange that each is busy with."""
+        try:
+            state.plan = self.builder.renewed(upstream, self.snapshot, state)
+        except Exception as error:
+            self.log.error("the connections to an upstream could not be renewed", upstream=upstream, cause=str(error))
+
     async def ask(self, what: str) -> dict[str, Any]:
         """Ask the supervisor; TimeoutError when it takes too long, ConnectionError when it can't tell."""
         self.asked += 1
@@ -188,23 +197,45 @@ class Worker:
         else:
             future.set_result(message["body"])
 
-    def drain(self) -> None:
-        """Take no more connections; exit when the last has ended, or when `limits.drain` has passed."""
+    def _answer(self, message: Message, state: EdgeState) -> dict[str, Any]:
+        if message["what"] != "explain":
+            return self.report(state)
+        try:
+            return Explainer(state).explain(message["question"])
+        except ValueError as error:
+            return {"error": f"the question can't be read: {error}"}
+
+    def drain(self, accept: float = 0.0) -> None:
+        """Take no more connections; exit when the last has ended, or when `limits.drain` has passed.
+
+        For `accept` seconds what comes to the listening sockets is still taken: the supervisor has seen to it that
+        no more than the rest of what had begun before will come.
+        """
         state = self.state
         if state is None or state.draining:
             return
         state.draining = True
-        for listener in self.listeners:
-            listener.stop()
+        if accept > 0.0:
+            state.loop.call_later(min(accept, state.plan.drain / 2.0), self._stop_accepting)
+        else:
+            self._stop_accepting()
         for connection in list(state.connections):
             connection.drain()
         state.loop.call_later(SWEEP, self._idle)
         state.loop.call_later(state.plan.drain, self.finished.set)
 
+    def _stop_accepting(self) -> None:
+        for listener in self.listeners:
+            listener.stop()
+        self.accepting = False
+        self.channel.send({"type": "taken"})
+
     def _idle(self) -> None:
         """The last connection may have closed: then the draining is over, unless others are being set up."""
         state = self.state
-        if state is not None and state.draining and not state.connections and not state.tasks:
+        if state is None or not state.draining or self.accepting:
+            return
+        if not state.connections and not state.tasks:
             self.finished.set()
 
     def report(self, state: EdgeState) -> dict[str, Any]:
@@ -218,6 +249,9 @@ class Worker:
             "counters": counters,
             "connections": len(state.connections),
             "in_flight": state.in_flight,
+            "upstreams": [upstream.report() for _, upstream in self.builder.upstreams.values()],
+            "lag": self.lag.p99(),
+            "gc": self.collector.report(),
         }
 
     def _trouble(self, what: str, error: BaseException, request_id: str) -> None:

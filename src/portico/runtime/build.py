@@ -12,6 +12,7 @@ from portico.contracts import Mount, PluginSpec, Snapshot
 from portico.errors import ConfigError
 from portico.kernel import discovery, order
 from portico.kernel.plugin import AnyPlugin, PolicySpec, ProvidesPolicy, ProvidesRouter
+from portico.runtime import certificates
 from portico.runtime.demo import Demo
 from portico.runtime.options import UpOptions
 
@@ -20,7 +21,7 @@ Get = Callable[[Snapshot], object]
 
 # What a reload can't change: its place in the file, what it is, where the snapshot has it.
 FIXED: Final[tuple[tuple[tuple[str, ...], str, Get], ...]] = (
-    (("server", "listen"), "the listening addresses", lambda snapshot: snapshot.server.listen),
+    (("server", "listen"), "the listening addresses", lambda snapshot: addresses(snapshot)),
     (("server", "workers"), "the number of workers", lambda snapshot: snapshot.server.workers),
     (("server", "services"), "the number of services processes", lambda snapshot: snapshot.server.services_processes),
     (("data_dir",), "the data directory", lambda snapshot: snapshot.data_dir),
@@ -34,6 +35,11 @@ class Built:
     settings: Settings
     snapshot: Snapshot
     warnings: tuple[str, ...] = ()
+
+
+def addresses(snapshot: Snapshot) -> list[object]:
+    """The listeners without their certificates, which a reload may change."""
+    return [(each.name, each.host, each.port, each.unix, each.metrics, each.tls.on) for each in snapshot.server.listen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,8 @@ class Builder:
             plugin_policies={spec.id: policy_kind(spec) for each in plugins for spec in each.policies},
             demo=self.options.demo,
         )
-        return Built(settings, compiled.snapshot, tuple(compiled.warnings))
+        warnings = [*compiled.warnings, *certificates.check(settings, compiled.snapshot)]
+        return Built(settings, compiled.snapshot, tuple(warnings))
 
     def must_fit(self, running: Built, new: Built) -> None:
         """ConfigError when `new` differs from `running` in what only a restart can change."""

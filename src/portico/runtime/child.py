@@ -23,7 +23,10 @@ STEADY: Final = 10.0  # seconds alive after which the delay begins anew
 
 
 class Child:
-    """A process of one role; when it dies another takes its place under the same role and index."""
+    """A process of one role; when it dies another takes its place under the same role and index.
+
+    During a restart two of them have the same place: the one that goes and the one that comes.
+    """
 
     def __init__(self, role: str, index: int, module: str, *options: str) -> None:
         self.role = role
@@ -37,8 +40,16 @@ class Child:
         self.restarts = 0
         self.delay = FIRST_DELAY
         self.failure = ""  # the sentence with which it gave up by itself
+        self.was_ready = False  # this process, not one before it
+        self.deaf = False  # it takes nothing from the listening sockets any more
         self.sent_version = 0  # of the snapshot that it runs, or was sent
         self.report: dict[str, Any] = {}
+
+    def heir(self) -> Child:
+        """Another process for the same place, that is to take over from this one."""
+        child = Child(self.role, self.index, self.module, *self.options)
+        child.restarts = self.restarts
+        return child
 
     @property
     def name(self) -> str:
@@ -68,6 +79,7 @@ class Child:
         self.state = STARTING
         self.started = now
         self.failure = ""
+        self.was_ready = self.deaf = False
         self.report = {}
         return self.channel
 

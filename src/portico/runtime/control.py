@@ -1,6 +1,7 @@
-"""Asking a running gateway: one JSON line over its control socket, one JSON line back.
+"""Asking a running gateway: one JSON line over its control socket, one JSON line back, or several.
 
-→ {"ask": "status"}        (status | reload | down)
+→ {"ask": "status"}        (status | reload | restart | explain, with "question" | down)
+← {"progress": "…"}            any number of these, while a restart goes on
 ← {"ok": true, "body": {…}}   or   {"ok": false, "error": "…", "problems": [{file, line, path, message}, …]}
 """
 
@@ -10,6 +11,7 @@ import json
 import os
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,18 +22,28 @@ TIMEOUT: Final = 60.0  # seconds; a reload waits for every child
 LONGEST_ANSWER: Final = 16 * 1024 * 1024
 
 
-def ask(data_dir: Path, what: str, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """Ask the gateway of `data_dir`; the body of its answer.
+def ask(
+    data_dir: Path,
+    what: str,
+    timeout: float = TIMEOUT,
+    progress: Callable[[str], None] | None = None,
+    **more: dict[str, Any],
+) -> dict[str, Any]:
+    """Ask the gateway of `data_dir`, with `more` in the line; the body of its answer.
 
+    `timeout` seconds bound each wait; `progress` is told of each step on the way.
     NotRunning when none answers, ConfigError with the problems when it refuses a file, else ControlError.
     """
     record = paths.read_record(data_dir)
     if record is None:
         raise NotRunning(f"no gateway is running on {data_dir}")
-    return _ask(record.control, what, timeout, f"no gateway is running on {data_dir}")
+    absent = f"no gateway is running on {data_dir}"
+    return _ask(record.control, {"ask": what, **more}, timeout, absent, progress or _nobody)
 
 
-def _ask(control: str, what: str, timeout: float, absent: str) -> dict[str, Any]:
+def _ask(
+    control: str, line: dict[str, Any], timeout: float, absent: str, progress: Callable[[str], None]
+) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         try:
@@ -39,8 +51,8 @@ def _ask(control: str, what: str, timeout: float, absent: str) -> dict[str, Any]
         except OSError as error:
             raise NotRunning(absent) from error
         try:
-            sock.sendall(json.dumps({"ask": what}).encode() + b"\n")
-            answer = json.loads(_line(sock))
+            sock.sendall(json.dumps(line).encode() + b"\n")
+            answer = _answer(sock, progress)
         except TimeoutError as error:
             raise ControlError(f"the gateway did not answer within {timeout:g} s") from error
         except (OSError, ValueError) as error:
@@ -59,14 +71,17 @@ def alive(record: paths.Record) -> bool:
     return True
 
 
-def _line(sock: socket.socket) -> bytes:
-    received = b""
-    while not received.endswith(b"\n") and len(received) < LONGEST_ANSWER:
-        data = sock.recv(65536)
-        if not data:
-            break
-        received += data
-    return received
+def _answer(sock: socket.socket, progress: Callable[[str], None]) -> Any:
+    with sock.makefile("rb") as stream:
+        while True:
+            answer = json.loads(stream.readline(LONGEST_ANSWER))
+            if "progress" not in answer:
+                return answer
+            progress(str(answer["progress"]))
+
+
+def _nobody(_: str) -> None:
+    """Nobody wants to hear of the steps."""
 
 
 def _body(answer: Any) -> dict[str, Any]:

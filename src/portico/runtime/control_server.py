@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from portico.runtime.loop import READ, WRITE, Loop
 
-LONGEST_REQUEST: Final = 64 * 1024
+LONGEST_REQUEST: Final = 256 * 1024  # a request head to explain, each byte escaped
 MOST_CALLERS: Final = 32
 PATIENCE: Final = 5.0  # seconds a caller has to say what it wants
 
 Reply = Callable[[dict[str, Any]], None]
+Handle = Callable[[str, dict[str, Any], Reply], None]
 
 
 class Caller:
@@ -27,15 +28,19 @@ class Caller:
         self.received = b""
         self.answer = b""
         self.asked = False
+        self.answered = False
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
 
 class ControlServer:
-    """Takes one JSON line from each caller and gives it to `handle(what, reply)`; `reply` may come later."""
+    """Takes one JSON line from each caller and gives it to `handle(what, line, reply)`; `reply` may come later.
 
-    def __init__(self, loop: Loop, path: Path, handle: Callable[[str, Reply], None]) -> None:
+    A reply that has `progress` is not the last one.
+    """
+
+    def __init__(self, loop: Loop, path: Path, handle: Handle) -> None:
         self.path = path
         self._loop = loop
         self._handle = handle
@@ -92,11 +97,15 @@ class ControlServer:
             self._drop(caller)
         elif caller.received.endswith(b"\n"):
             caller.asked = True
-            self._handle(_what(caller.received), lambda answer: self._reply(caller, answer))
+            asked = _read(caller.received)
+            what = asked.get("ask")
+            what = what if isinstance(what, str) else ""
+            self._handle(what, asked, lambda answer: self._reply(caller, answer))
 
     def _reply(self, caller: Caller, answer: dict[str, Any]) -> None:
         if caller in self._callers:
-            caller.answer = json.dumps(answer).encode() + b"\n"
+            caller.answered = "progress" not in answer
+            caller.answer += json.dumps(answer).encode() + b"\n"
             self._loop.watch(caller, WRITE, lambda _: self._send(caller))
             self._send(caller)
 
@@ -107,8 +116,12 @@ class ControlServer:
             return
         except OSError:
             caller.answer = b""
+            caller.answered = True
         if not caller.answer:
-            self._drop(caller)
+            if caller.answered:
+                self._drop(caller)
+            else:
+                self._loop.watch(caller, READ, lambda _: self._receive(caller))
 
     def _drop(self, caller: Caller) -> None:
         if caller in self._callers:
@@ -124,9 +137,9 @@ def _ours(sock: socket.socket) -> bool:
     return uid in (os.geteuid(), 0)
 
 
-def _what(line: bytes) -> str:
+def _read(line: bytes) -> dict[str, Any]:
     try:
-        asked = json.loads(line)["ask"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return asked if isinstance(asked, str) else ""
+        asked = json.loads(line)
+    except ValueError:
+        return {}
+    return asked if isinstance(asked, dict) else {}

@@ -17,7 +17,8 @@ Answers = list[tuple[Child, dict[str, Any]]]
 class Question:
     """One question to several children."""
 
-    def __init__(self, waiting: dict[int, Child], done: Callable[[Answers], None]) -> None:
+    def __init__(self, what: str, waiting: dict[int, Child], done: Callable[[Answers], None]) -> None:
+        self.what = what
         self.waiting = waiting
         self.done = done
         self.answers: Answers = []
@@ -31,13 +32,15 @@ class Gatherer:
         self._last = 0
         self._open: dict[int, Question] = {}
 
-    def ask(self, children: Iterable[Child], what: str, done: Callable[[Answers], None]) -> None:
-        """Ask each of `children`; `done` gets what came within PATIENCE, once."""
+    def ask(
+        self, children: Iterable[Child], what: str, done: Callable[[Answers], None], **more: dict[str, Any]
+    ) -> None:
+        """Ask each of `children`, with `more` in the message; `done` gets what came within PATIENCE, once."""
         self._last += 1
         number = self._last
-        question = Question({}, done)
+        question = Question(what, {}, done)
         for child in children:
-            if child.send({"type": "ask", "id": number, "what": what}):
+            if child.send({"type": "ask", "id": number, "what": what, **more}):
                 question.waiting[child.pid] = child
         self._open[number] = question
         if question.waiting:
@@ -53,7 +56,8 @@ class Gatherer:
             return  # too late
         body = message.get("body")
         if isinstance(body, dict):
-            child.report = body
+            if question.what == "report":
+                child.report = body
             question.answers.append((child, body))
         if not question.waiting:
             self._finish(number)

@@ -11,6 +11,9 @@ import errno
 import os
 import socket
 import stat
+import struct
+import time
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,12 @@ from portico.contracts import Listen
 from portico.errors import StartError
 
 BACKLOG: Final = 4096
+RETRY: Final = 0.02  # seconds
+
+# A packet filter (Linux, networking/filter.rst) that drops a SYN without ACK, which begins a connection, and passes
+# everything else: load the flags (byte 13 of the TCP header), keep SYN and ACK, compare with SYN alone, drop or pass.
+NO_SYN: Final = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+SO_ATTACH_FILTER: Final = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,24 @@ class Listener:
     sock: socket.socket
     address: str
     unix: str = ""
+
+    def take_no_more(self) -> None:
+        """Let no new connection begin. Those whose handshake is under way still come into the queue, and stay there.
+
+        Closing the socket would reset what waits in its queue; so first nothing more comes in, then the queue is
+        taken, and only then it is closed.
+        """
+        if self.unix:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.unix)
+            return
+        program = array("B", b"".join(struct.pack("HBBI", *step) for step in NO_SYN))
+        try:
+            self.sock.setsockopt(
+                socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(NO_SYN), program.buffer_info()[0])
+            )
+        except OSError:  # no such filters here: the shortest queue there is loses at most one connection
+            self.sock.listen(0)
 
     def end(self) -> None:
         """Nobody listens here any more, not even a worker that hangs: its descriptor is of the same socket."""
@@ -44,8 +71,26 @@ class Listener:
                 os.unlink(self.unix)
 
 
-def open_listeners(wanted: tuple[Listen, ...]) -> list[Listener]:
-    """Open every address, or none: StartError says which one can't be had, and why."""
+class _InUse(StartError):
+    """The address is another's, or is still that of a gateway which was killed a moment ago."""
+
+
+def open_listeners(wanted: tuple[Listen, ...], patience: float = 0.0) -> list[Listener]:
+    """Open every address, or none: StartError says which one can't be had, and why.
+
+    An address in use is waited for, for `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _open(wanted)
+        except _InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY)
+
+
+def _open(wanted: tuple[Listen, ...]) -> list[Listener]:
     opened: list[Listener] = []
     try:
         for listen in wanted:
@@ -67,7 +112,7 @@ def _tcp(listen: Listen) -> list[Listener]:
     failed: OSError | None = None
     for family, _, _, _, address in dict.fromkeys(found):  # "localhost" has an IPv4 and an IPv6 address
         try:
-            opened.append(_bind(listen.name, family, address))
+            opened.append(_bind(listen, family, address))
         except OSError as error:
             failed = error
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -79,7 +124,7 @@ def _tcp(listen: Listen) -> list[Listener]:
     return opened
 
 
-def _bind(name: str, family: int, address: Any) -> Listener:
+def _bind(listen: Listen, family: int, address: Any) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +139,7 @@ def _bind(name: str, family: int, address: Any) -> Listener:
         raise
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if family == socket.AF_INET6 else host
-    return Listener(name, sock, f"http://{shown}:{port}")
+    return Listener(listen.name, sock, f"{'https' if listen.tls.on else 'http'}://{shown}:{port}")
 
 
 def _unix(listen: Listen) -> Listener:
@@ -128,7 +173,7 @@ def _remove_stale(path: Path) -> None:
 
 def _refused(where: str, error: OSError) -> StartError:
     if error.errno == errno.EADDRINUSE:
-        return StartError(f"{where} is in use by another process", "choose another --port, or stop that process")
+        return _InUse(f"{where} is in use by another process", "choose another --port, or stop that process")
     if error.errno == errno.EACCES:
         return StartError(f"{where}: this user may not listen there", "ports below 1024 need CAP_NET_BIND_SERVICE")
     return StartError(f"can't listen on {where}: {error.strerror}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from portico.runtime.child import Child
 from portico.runtime.gather import Answers, Gatherer
 from portico.runtime.loop import Loop
-from portico.runtime.options import EDGE
+from portico.runtime.options import EDGE, SERVICES
 from portico.runtime.tree import Tree
 
 if TYPE_CHECKING:
@@ -45,7 +45,17 @@ class Scraper:
             self._asking.append(done)
             return
         self._asking = [done]
-        self._gatherer.ask(self._tree.ready(EDGE), "report", self._arrived)
+        self._gatherer.ask(self._tree.answering(EDGE), "report", self._arrived)
+
+    def lag(self) -> dict[str, float]:
+        """Seconds, by process: the event-loop lag that each reported last."""
+        children = self._tree.answering(EDGE, SERVICES)
+        return {child.name: child.report["lag"] for child in children if "lag" in child.report}
+
+    def last(self, child: Child, report: Any) -> None:
+        """Take what a worker had counted when it was done."""
+        if child.role == EDGE and isinstance(report, dict) and "counters" in report:
+            self.totals().update(child.pid, report["counters"])
 
     def retire(self, child: Child, pid: int) -> None:
         """A process is gone; what it had counted stays."""
@@ -62,4 +72,5 @@ class Scraper:
 
     def _regularly(self) -> None:
         self.scrape(lambda: None)
+        self._gatherer.ask(self._tree.ready(SERVICES), "report", lambda _: None)  # their lag is kept with them
         self._loop.later(EVERY, self._regularly)

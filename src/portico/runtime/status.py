@@ -13,7 +13,7 @@ from portico.runtime.child import READY, Child
 
 
 def process_status(child: Child, now: float) -> dict[str, Any]:
-    """One process: pid 0 while none runs; age in seconds, rss in bytes."""
+    """One process: pid 0 while none runs; age and lag (99th percentile) in seconds, rss in bytes."""
     report = child.report
     requests = sum(entry[-1] for entry in report.get("counters", {}).get("requests", ()))
     return {
@@ -28,6 +28,9 @@ def process_status(child: Child, now: float) -> dict[str, Any]:
         "connections": report.get("connections", 0),
         "in_flight": report.get("in_flight", 0),
         "requests": report.get("requests", requests),
+        "upstreams": report.get("upstreams", []),
+        "lag": report.get("lag", 0.0),
+        "gc": report.get("gc"),
     }
 
 
@@ -35,7 +38,8 @@ def overall(children: list[Child], was_ready: bool, stopping: bool) -> str:
     """starting → ready ⇄ degraded → draining."""
     if stopping:
         return "draining"
-    if children and all(child.state == READY for child in children):
+    places = {child.name for child in children}
+    if places and places == {child.name for child in children if child.state == READY}:
         return "ready"
     return "degraded" if was_ready else "starting"
 

@@ -14,6 +14,7 @@ from portico.runtime.tree import Tree
 SPARE: Final = 2.0  # seconds beyond the drain time before a process is killed
 SERVICES_GRACE: Final = 10.0
 ECHO_GRACE: Final = 2.0
+ACCEPT: Final = 0.25  # seconds in which handshakes that had begun before may end, and are still taken
 
 
 class Shutdown:
@@ -67,7 +68,7 @@ class Shutdown:
             return
         self._role, grace = self._stages.pop(0)
         children = self._tree.of(self._role)
-        self._tree.drain(children)
+        self._tree.drain(children, ACCEPT)
         self._timer = self._loop.later(grace, self._too_slow)
         self.has_ended()
 

@@ -16,7 +16,7 @@ from portico import __version__, contracts
 from portico.errors import StartError
 from portico.kernel import compiled
 from portico.kernel.channel import Message
-from portico.runtime import banner, paths, status
+from portico.runtime import banner, explain, paths, status
 from portico.runtime.build import Builder
 from portico.runtime.child import READY, STARTING, Child
 from portico.runtime.control_server import ControlServer, Reply
@@ -27,13 +27,16 @@ from portico.runtime.listeners import Listener, open_listeners
 from portico.runtime.lock import PidFile
 from portico.runtime.loop import Loop
 from portico.runtime.options import ECHO, EDGE, SERVICES, UpOptions
+from portico.runtime.private import PrivateSocket
 from portico.runtime.reload import Reloader
+from portico.runtime.restart import Restarter
 from portico.runtime.scrape import Scraper
 from portico.runtime.stopping import Shutdown
 from portico.runtime.tree import Tree
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-QUEUE_GRACE: Final = 0.25  # seconds in which draining workers may still take what waits in the accept queue
+QUEUE_PATIENCE: Final = 2.0  # seconds in which draining workers should have taken what waits in the accept queue
+CRASH_PATIENCE: Final = 2.0  # seconds in which the workers of a gateway that was killed should have ended
 INTERRUPTED: Final = 130  # exit code after a second SIGINT, as shells count it
 
 
@@ -53,6 +56,8 @@ class Supervisor:
         self.gatherer = Gatherer(self.loop)
         self.scraper = Scraper(self.loop, self.gatherer, self.tree)
         self.shutdown = Shutdown(self.loop, self.tree, self.journal, self.loop.stop)
+        self.restarts = Restarter(self.loop, self.tree, self.journal, self._drain)
+        self.private = PrivateSocket(self.loop, self.tree)
         self.listeners: list[Listener] = []
         self.keys = {"principal": secrets.token_hex(32)}
         self.failure = ""
@@ -89,8 +94,12 @@ class Supervisor:
             self._hold(Path(snapshot.data_dir), stack)
         self.runtime_dir = paths.make_runtime_dir(self.data_dir)
         stack.callback(paths.remove_runtime_dir, self.runtime_dir)
+        self.private.path = self.runtime_dir / "services.sock"
+        stack.callback(self.private.close)
         if self.options.runs(EDGE):
-            self.listeners = open_listeners(snapshot.server.listen)
+            # Whoever was killed has left its record, and maybe workers that are about to end.
+            patience = CRASH_PATIENCE if paths.read_record(self.data_dir) is not None else 0.0
+            self.listeners = open_listeners(snapshot.server.listen, patience)
             stack.callback(self._stop_listening)
         control = self.control = ControlServer(self.loop, self.runtime_dir / "control.sock", self._asked)
         stack.callback(control.close)
@@ -141,6 +150,8 @@ class Supervisor:
         listeners: list[dict[str, Any]] = []
         if child.role == EDGE:
             listeners = [{"name": each.name, "fd": each.sock.fileno()} for each in self.listeners]
+        elif child.role == SERVICES:
+            listeners = [{"name": SERVICES, "fd": self.private.fileno()}]
         elif child.role == ECHO and self.demo is not None:
             listeners = [{"name": ECHO, "fd": self.demo.fileno()}]
         message = {
@@ -150,7 +161,7 @@ class Supervisor:
             "snapshot": contracts.dump(snapshot),
             "keys": self.keys,
             "listeners": listeners,
-            "services_socket": str(self.runtime_dir / "services.sock"),
+            "services_socket": str(self.private.path),
             "runtime_dir": str(self.runtime_dir),
             "data_dir": str(self.data_dir),
             "logs_dir": str(self.data_dir / "logs"),
@@ -160,6 +171,8 @@ class Supervisor:
     def is_ready(self, child: Child) -> None:
         """Say so when the gateway is; give the child what changed while it started."""
         self.reloads.catch_up()
+        self.private.is_ready(child)
+        self.restarts.is_ready(child)
         if all(each.state == READY for each in self.tree.children):
             self.was_ready = True
         people = not self.options.as_json  # are served from the edge's readiness on; programs are told of the whole
@@ -197,8 +210,12 @@ class Supervisor:
                 self.gatherer.answered(child, message)
             case "ask":
                 self._child_asks(child, message)
+            case "taken":
+                child.deaf = True
+                self._queue_taken()
             case "drained":
-                pass  # its end follows
+                if not self.shutdown.begun:
+                    self.scraper.last(child, message.get("report"))
             case kind:
                 self.journal.warning(f"{child.name} sent a message nobody knows", kind=str(kind))
 
@@ -207,6 +224,9 @@ class Supervisor:
         self.scraper.retire(child, pid)
         self.gatherer.lost(pid)
         self.reloads.lost(child, pid)
+        self.private.has_ended(child)
+        self.restarts.has_ended(child, pid)
+        self._queue_taken()
         self.shutdown.has_ended()
 
     def cannot_start(self, child: Child, reason: str) -> None:
@@ -244,6 +264,7 @@ class Supervisor:
             compiled=compiled.status()[0],
             reloads_ok=self.reloads.ok,
             reloads_failed=self.reloads.failed,
+            lag=self.scraper.lag(),
         )
 
     # -- signals and callers
@@ -264,23 +285,39 @@ class Supervisor:
         """Take no more connections and stop in order."""
         if not self.shutdown.begun:
             self.journal.info("stopping: what is in flight is finished first")
-            self.shutdown.begin(self.reloads.snapshot.server.limits.drain)
-            self.loop.later(QUEUE_GRACE, self._stop_listening)
+            self.restarts.stop("the gateway is stopping")
+            for listener in self.listeners:
+                listener.take_no_more()
+            self.shutdown.begin(self._drain())
+            self.loop.later(QUEUE_PATIENCE, self._stop_listening)
 
-    def _asked(self, what: str, reply: Reply) -> None:
+    def _drain(self) -> float:
+        return self.reloads.snapshot.server.limits.drain
+
+    def _queue_taken(self) -> None:
+        """When no worker takes any more, what still comes must not wait for one."""
+        if self.shutdown.begun and all(edge.deaf or edge.process is None for edge in self.tree.of(EDGE)):
+            self._stop_listening()
+
+    def _asked(self, what: str, asked: dict[str, Any], reply: Reply) -> None:
         match what:
             case "status":
-                children = self.tree.ready(EDGE, SERVICES, ECHO)
+                children = self.tree.answering(EDGE, SERVICES, ECHO)
                 self.gatherer.ask(children, "report", lambda _: reply({"ok": True, "body": self._status()}))
-            case "reload" if self.shutdown.begun:
+            case "reload" | "restart" if self.shutdown.begun:
                 reply({"ok": False, "error": "the gateway is stopping"})
             case "reload":
                 self.reloads.begin(reply)
+            case "restart":
+                self.restarts.begin(reply)
+            case "explain":
+                workers = self.tree.ready(EDGE)
+                explain.answer(self.gatherer, workers, asked.get("question"), self.reloads.snapshot, reply)
             case "down":
                 reply({"ok": True, "body": {"pid": self._record().pid}})
                 self.stop()
             case _:
-                reply({"ok": False, "error": "what can be asked is: status, reload, down"})
+                reply({"ok": False, "error": "what can be asked is: status, reload, restart, explain, down"})
 
     def _status(self) -> dict[str, Any]:
         now = time.monotonic()

@@ -46,7 +46,7 @@ class Tree:
         self._loop = loop
         self._journal = journal
         self._owner = owner
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[Child, Timer] = {}
         self._was_ready: set[str] = set()
 
     def of(self, *roles: str) -> list[Child]:
@@ -57,15 +57,33 @@ class Tree:
         """Those of them that are ready."""
         return [child for child in self.of(*roles) if child.state == READY]
 
+    def answering(self, *roles: str) -> list[Child]:
+        """Those of them that can be asked: ready, or about to end."""
+        return [child for child in self.of(*roles) if child.state in (READY, DRAINING)]
+
     def add(self, child: Child) -> None:
         """Take a place into the tree and start its process."""
         self.children.append(child)
         self.start(child)
 
+    def replace(self, old: Child) -> Child:
+        """Start a process that is to take the place of `old`, which goes on meanwhile.
+
+        When either of the two ends before the other is drained, the one that is left keeps the place.
+        """
+        child = old.heir()
+        self.children.insert(self.children.index(old) + 1, child)
+        self.start(child)
+        return child
+
     def start(self, child: Child) -> None:
         """Start the child's process and send it the boot message."""
         message, listeners = self._owner.boot(child)
-        channel = child.spawn(listeners, time.monotonic())
+        try:
+            channel = child.spawn(listeners, time.monotonic())
+        except OSError as error:  # no memory, or no process left for this user
+            self._lost(child, 0, f"can't be started: {error.strerror}", child.ended(time.monotonic()))
+            return
         tell = self._journal.info if child.restarts else self._journal.debug
         tell(f"{child.name} starts", pid=child.pid)
         self._loop.watch(channel, READ, lambda events: self._on_channel(child, events))
@@ -80,15 +98,18 @@ class Tree:
             self._loop.watch(channel, READ | WRITE, lambda events: self._on_channel(child, events))
         return sent
 
-    def drain(self, children: Iterable[Child]) -> None:
-        """Tell the children to finish what is in flight and to end."""
+    def drain(self, children: Iterable[Child], accept: float = 0.0) -> None:
+        """Tell the children to finish what is in flight and to end.
+
+        Edge workers take what still comes to the listening sockets for `accept` seconds.
+        """
         for child in children:
             self._cancel(child)
             if child.process is None:
                 child.state = STOPPED
             else:
                 child.state = DRAINING
-                self.send(child, {"type": "drain"})
+                self.send(child, {"type": "drain", "accept": accept})
 
     def kill(self, children: Iterable[Child]) -> None:
         """End the children at once."""
@@ -99,7 +120,7 @@ class Tree:
     def reap(self) -> None:
         """Take the exit status of every dead child; as PID 1, also of orphans that nobody else reaps."""
         while True:
-            for child in self.children:
+            for child in list(self.children):
                 code = child.process.poll() if child.process is not None else None
                 if code is not None:
                     self._on_exit(child, code)
@@ -138,6 +159,7 @@ class Tree:
         match message.get("type"):
             case "ready" if child.state == STARTING:
                 child.state = READY
+                child.was_ready = True
                 self._was_ready.add(child.name)
                 self._cancel(child)
                 seconds = round(time.monotonic() - child.started, 3)
@@ -160,9 +182,26 @@ class Tree:
         if draining or not self.restarting:
             child.state = STOPPED
             self._journal.info(f"{child.name} has stopped", pid=pid)
+            if self._beside(child):
+                self.children.remove(child)
+            self._owner.has_ended(child, pid)
         else:
-            self._fill_again(child, pid, child.failure or how_it_ended(code), wait)
+            self._lost(child, pid, child.failure or how_it_ended(code), wait)
+
+    def _lost(self, child: Child, pid: int, reason: str, wait: float) -> None:
+        """A process ended, or never began, that was to go on: fill its place again, unless another process does."""
+        if any(other.state in (STARTING, READY) for other in self._beside(child)):
+            child.state = STOPPED
+            child.failure = reason
+            self.children.remove(child)
+            self._journal.error(f"{child.name} {reason}; the other process in its place goes on", pid=pid)
+        else:
+            self._fill_again(child, pid, reason, wait)
         self._owner.has_ended(child, pid)
+
+    def _beside(self, child: Child) -> list[Child]:
+        """The other processes in the same place."""
+        return [other for other in self.children if other is not child and other.name == child.name]
 
     def _fill_again(self, child: Child, pid: int, reason: str, wait: float) -> None:
         child.restarts += 1
@@ -179,10 +218,10 @@ class Tree:
 
     def _timer(self, child: Child, seconds: float, callback: Callable[[Child], None]) -> None:
         self._cancel(child)
-        self._timers[child.name] = self._loop.later(seconds, lambda: callback(child))
+        self._timers[child] = self._loop.later(seconds, lambda: callback(child))
 
     def _cancel(self, child: Child) -> None:
-        timer = self._timers.pop(child.name, None)
+        timer = self._timers.pop(child, None)
         if timer is not None:
             timer.cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import FastAPI
+from fastapi.dependencies import models
 
 import portico
 from portico.errors import PluginError
@@ -34,6 +35,14 @@ def build(plugins: Sequence[AnyPlugin], key: bytes) -> Frame:
     return Frame(app, key)
 
 
+def forget() -> None:
+    """Drop what FastAPI remembers of callables: its caches would keep an application that a reload has replaced."""
+    for cached in vars(models).values():
+        clear = getattr(cached, "cache_clear", None)
+        if clear is not None:
+            clear()
+
+
 def _include(app: FastAPI, plugin: ProvidesRouter, name: str) -> None:
     declared = {(mount.method, mount.path) for mount in plugin.mounts}
     try:
@@ -43,6 +52,7 @@ def _include(app: FastAPI, plugin: ProvidesRouter, name: str) -> None:
         raise PluginError(f"plugin {name!r} failed to make its router: {type(error).__name__}: {error}") from error
     for route in router.routes:
         path = getattr(route, "path", "")
-        for method in sorted(getattr(route, "methods", None) or ()):
+        # A WebSocket route has no methods: the request that upgrades is a GET (RFC 6455 4.1).
+        for method in sorted(getattr(route, "methods", None) or ("GET",)):
             if (method, path) not in declared and not (method == "HEAD" and ("GET", path) in declared):
                 raise PluginError(f"plugin {name!r} has a route {method} {path} that its `mounts` don't declare")

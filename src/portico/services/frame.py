@@ -12,6 +12,7 @@ from portico.identity.principal import Principal, verify
 from portico.services.problems import problem
 from portico.telemetry import logs
 
+POLICY_VIOLATION: Final = 1008  # RFC 6455 7.4.1
 SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -35,7 +36,7 @@ class Frame:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -44,6 +45,9 @@ class Frame:
         principal = None if signed is None else self._verify(signed, request_id)
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "principal": principal}
         if signed is not None and principal is None:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})  # before accepting: a 403
+                return
             refusal = problem(
                 request_id, 401, "principal_invalid", "the caller's signed principal can't be verified", "try again"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from portico.contracts import PluginSpec, Snapshot
@@ -11,7 +12,7 @@ from portico.kernel.container import ServiceContainer
 from portico.kernel.discovery import instantiate
 from portico.kernel.lifecycle import Lifecycle
 from portico.kernel.order import SERVICES, for_role
-from portico.services.app import build
+from portico.services.app import build, forget
 from portico.services.host import Host
 
 if TYPE_CHECKING:
@@ -66,5 +67,10 @@ class Generation:
         """Let requests in flight end, for at most `patience` seconds; then stop the plugins."""
         self._idle.clear()
         if self.in_flight:
-            await asyncio.wait({asyncio.ensure_future(self._idle.wait())}, timeout=patience)
-        await self.lifecycle.stop()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), patience)
+        try:
+            await self.lifecycle.stop()
+        finally:
+            self._app = None
+            forget()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from portico.kernel.channel import AsyncChannel, Message
+from portico.telemetry.lag import LoopLag
 
 ASK_TIMEOUT: Final = 1.0  # seconds
 
@@ -19,12 +20,15 @@ class Link:
     def __init__(self, channel: AsyncChannel) -> None:
         self.channel = channel
         self.orders: asyncio.Queue[Message] = asyncio.Queue()
+        self.requests = 0  # handled, for the report
         self._born = time.monotonic()
+        self._lag = LoopLag(asyncio.get_running_loop())
         self._last = 0
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
     async def listen(self) -> None:
         """Handle messages until the supervisor is gone."""
+        self._lag.start()
         while (message := await self.channel.receive()) is not None:
             kind = message["type"]
             if kind in ("reload", "drain"):
@@ -58,10 +62,15 @@ class Link:
     def _answer(self, message: Message) -> None:
         answer: Message = {"type": "answer", "id": message["id"]}
         if message["what"] == "report":
-            answer["body"] = {"pid": os.getpid(), "age": time.monotonic() - self._born, "rss": _resident()}
+            answer["body"] = self._report()
         else:
             answer["error"] = f"the services can't answer {message['what']!r}"
         self.channel.send(answer)
+
+    def _report(self) -> dict[str, Any]:
+        age = time.monotonic() - self._born
+        lag = self._lag.p99()
+        return {"pid": os.getpid(), "age": age, "rss": _resident(), "requests": self.requests, "lag": lag}
 
 
 def _resident() -> int:

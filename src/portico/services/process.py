@@ -12,9 +12,11 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from portico import contracts
 from portico.errors import PluginError, PorticoError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 NICENESS: Final = 5  # the edge comes first when both want the processor
+LEAVE: Final = 1.0  # seconds in which the edge closes its idle connections
 LAST_MOMENT: Final = 1.0  # seconds for plugins to stop when the supervisor is gone
 STARTUP_POLL: Final = 0.005
 
@@ -65,6 +68,7 @@ class ServicesProcess:
         self._name = "services"
         self._key = b""
         self._drain = 0.0
+        self._leaving = False
 
     async def live(self, boot: Message) -> int:
         """Start, serve, obey; the exit code."""
@@ -80,12 +84,22 @@ class ServicesProcess:
         self._link.channel.send({"type": "ready"})
         while (order := await self._link.orders.get())["type"] == "reload":
             await self._reload(order["snapshot"])
+        await self._leave(server)
         server.config.timeout_graceful_shutdown = self._drain  # type: ignore[assignment]  # a reload may have changed it
         server.should_exit = True
         await serving
         await self.stop(self._drain)
         self._link.channel.send({"type": "drained"})
         return 0
+
+    async def _leave(self, server: Server) -> None:
+        """Listen no more, and let the other side close its connections: on each of them a request may be on its way."""
+        self._leaving = True
+        for listening in server.servers:
+            listening.close()
+        deadline = time.monotonic() + min(LEAVE, self._drain)
+        while server.server_state.connections and time.monotonic() < deadline:
+            await asyncio.sleep(STARTUP_POLL)
 
     async def _start(self, boot: Message) -> tuple[Server, socket.socket]:
         snapshot = contracts.load(boot["snapshot"])
@@ -95,7 +109,9 @@ class ServicesProcess:
         self._key = bytes.fromhex(boot["keys"]["principal"])
         self._drain = snapshot.server.limits.drain
         self._current = await Generation.begin(snapshot, self._key, self._link.ask)
-        return make(self.handle, self._drain), bind(Path(boot["services_socket"]))
+        inherited = boot.get("listeners")
+        sock = socket.socket(fileno=inherited[0]["fd"]) if inherited else bind(Path(boot["services_socket"]))
+        return make(self.handle, self._drain), sock
 
     def _log(self, snapshot: contracts.Snapshot) -> None:
         logs.configure(snapshot.log_level, snapshot.log_format, sys.stderr, process=self._name)
@@ -103,7 +119,8 @@ class ServicesProcess:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI) with the plugins of now."""
         assert self._current is not None
-        await self._current.handle(scope, receive, send)
+        self._link.requests += 1
+        await self._current.handle(scope, receive, _Parting(send) if self._leaving else send)
 
     async def _reload(self, text: str) -> None:
         snapshot = contracts.load(text)
@@ -137,6 +154,18 @@ class ServicesProcess:
             await self._retire(self._current, patience)
         if self._retiring:
             await asyncio.wait(self._retiring, timeout=patience)
+
+
+class _Parting:
+    """Sends on, with word that the connection ends after this answer (RFC 9112 9.6)."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await self._send(message)
 
 
 def _sentence(event: str, error: Exception) -> str:

@@ -29,7 +29,8 @@ def make(app: ASGIApp, drain: float) -> Server:
         app,
         interface="asgi3",
         loop="none",
-        ws="none",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # it costs large messages 17-fold
         lifespan="off",
         log_config=None,
         log_level="warning",

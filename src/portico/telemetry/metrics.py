@@ -35,6 +35,8 @@ COUNTS: Final = {
     "upstream_truncated": "Responses that an upstream broke off after their head.",
     "access_log_dropped": "Access log lines dropped because the log could not be written fast enough.",
     "parse_errors": "Requests refused because their head or body framing broke HTTP's grammar.",
+    "tls_handshake_failed": "Client connections closed because their TLS handshake failed or took too long.",
+    "proxy_header_invalid": "Client connections closed because they began without a valid PROXY header.",
 }
 GAUGES: Final = {"connections": "Client connections open now.", "in_flight": "Requests in flight now."}
 
@@ -115,8 +117,17 @@ class Totals:
             sums.add(report, alive=False)
             self._retired = sums.report()
 
-    def render(self, *, version: str, python: str, compiled: bool, reloads_ok: int, reloads_failed: int) -> str:
-        """Everything in Prometheus' text format 0.0.4 (CONTENT_TYPE)."""
+    def render(
+        self,
+        *,
+        version: str,
+        python: str,
+        compiled: bool,
+        reloads_ok: int,
+        reloads_failed: int,
+        lag: Mapping[str, float] | None = None,
+    ) -> str:
+        """Everything in Prometheus' text format 0.0.4 (CONTENT_TYPE); `lag` in seconds by process."""
         sums = _Sums()
         sums.add(self._retired, alive=False)
         for report in self._reports.values():
@@ -125,6 +136,7 @@ class Totals:
             *_families(sums),
             _counter("portico_config_reloads", "Configuration reloads.", ["result"],
                      {("ok",): reloads_ok, ("failed",): reloads_failed}),
+            _lag(lag or {}),
             _info(version, python, compiled),
         ]  # fmt: skip
         return generate_latest(_Fixed(families)).decode()
@@ -171,6 +183,14 @@ def _histogram(name: str, text: str, label: str, bounds: list[float], values: Ma
             total += count
             buckets.append((edge, total))
         family.add_metric([key], buckets, histogram.sum)
+    return family
+
+
+def _lag(lag: Mapping[str, float]) -> Metric:
+    text = "How late each process's event loop runs what is due: 99th percentile of the last minute."
+    family = GaugeMetricFamily("portico_loop_lag_seconds", text, labels=["process"])
+    for process, seconds in sorted(lag.items()):
+        family.add_metric([process], seconds)
     return family
 
 

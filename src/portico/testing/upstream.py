@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -167,7 +168,8 @@ class FakeUpstream:
 
     `handler(request, connection)` returns a raw response, or None when it has written to `connection.sock` itself
     (streams, truncations, garbage); the connection then stays open unless the handler has closed it. A request with
-    `Expect` gets `100 Continue` before its body is read unless `expect` is given, which decides then.
+    `Expect` gets `100 Continue` before its body is read unless `expect` is given, which decides then. `tls`: it speaks
+    HTTPS with this context; what the handler closes ends without close_notify unless it unwraps the socket before.
     """
 
     def __init__(
@@ -176,9 +178,11 @@ class FakeUpstream:
         *,
         unix: str | None = None,
         expect: Callable[[Request, Connection], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.handler = handler or echo
         self.unix = unix
+        self.tls = tls
         self.expect = expect or _continue
         self.requests: list[Request] = []
         self.accepted: list[Connection] = []
@@ -189,7 +193,8 @@ class FakeUpstream:
 
     @property
     def url(self) -> str:
-        return f"unix:{self.unix}" if self.unix else f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self.tls is None else "https"
+        return f"unix:{self.unix}" if self.unix else f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -256,6 +261,8 @@ class FakeUpstream:
 
     def _serve(self, connection: Connection) -> None:
         try:
+            if self.tls is not None:
+                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
             while (request := connection.read_request(self.expect)) is not None:
                 self.requests.append(request)
                 answer = self.handler(request, connection)

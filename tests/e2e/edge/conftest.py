@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from portico.kernel import compiled
 from portico.testing import FakeUpstream, GatewayHarness
 
-MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] else ["interpreted"]
+# Where there is a compiler, a stale or missing build is an error of the setup, not a reason to test less.
+MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] or shutil.which("cc") else ["interpreted"]
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -22,7 +22,7 @@ def test_ten_thousand_pipelined_requests(gateway: GatewayHarness, upstream: Fake
     data = b"".join(GET % number for number in range(count))
     before = resident(gateway)
     with gateway.connect(60) as sock:
-        sender = threading.Thread(target=sock.sendall, args=(data,))
+        sender = threading.Thread(target=sock.sendall, args=(data,), daemon=True)
         sender.start()
         reader = Reader(sock)
         for number in range(count):
@@ -113,6 +113,24 @@ def test_a_broken_off_answer_is_never_passed_on_as_complete(
         time.sleep(0.05)
         lines = gateway.access_log()
     assert [line for line in lines if line["path"] == f"/broken-{how}"][-1]["code"] == "upstream_truncated"
+
+
+def test_a_broken_off_answer_to_http_1_0_ends_in_a_reset(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
+    """Its end is told by the connection's alone, so a good end would pass for the whole answer."""
+
+    def handler(_: Request, connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        time.sleep(0.1)
+        connection.close()
+
+    upstream.handler = handler
+    with gateway.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        received = sock.recv(4096)
+        assert received.startswith(b"HTTP/1.1 200 OK")
+        time.sleep(0.3)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(4096)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +295,7 @@ def test_back_pressure_holds_a_fast_client(gateway: GatewayHarness, upstream: Fa
     try:
         with gateway.connect(30) as sock:
             sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size)
-            sender = threading.Thread(target=sock.sendall, args=(b"y" * size,))
+            sender = threading.Thread(target=sock.sendall, args=(b"y" * size,), daemon=True)
             sender.start()
             time.sleep(0.7)
             assert resident(gateway) - before < 8 * 1024 * 1024
@@ -305,6 +323,21 @@ def test_a_head_that_never_ends_is_cut(mode: bool, upstream: FakeUpstream) -> No
             sock.sendall(GET % 1)
             assert Reader(sock).answer().status == 200
             assert sock.recv(1) == b"", "an idle connection is closed"
+
+
+def test_a_body_that_never_ends_is_cut(mode: bool, upstream: FakeUpstream) -> None:
+    config = {
+        "server": {"limits": {"idle_timeout": "500ms"}},
+        "upstreams": {"u": {"targets": [upstream.url]}},
+        "routes": [{"name": "r", "paths": ["/*"], "upstream": "u"}],
+    }
+    with GatewayHarness(config, compiled=mode) as gateway, gateway.connect() as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        answer = Reader(sock).answer()
+        assert (answer.status, answer.json()["code"]) == (408, "body_timeout")
+        assert sock.recv(1) == b""
+        upstream.wait_for(lambda: upstream.accepted[-1].closed.is_set())
+        assert upstream.requests == [], "it never became a whole request"
 
 
 def test_more_connections_than_allowed_get_503(mode: bool, upstream: FakeUpstream) -> None:

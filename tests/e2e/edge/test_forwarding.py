@@ -357,6 +357,26 @@ def test_websocket_is_tunnelled_byte_for_byte(gateway: GatewayHarness, upstream:
     upstream.wait_for(lambda: upstream.accepted[-1].closed.is_set())
 
 
+def test_a_silent_websocket_is_closed_on_both_sides_and_logged(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
+    """The route's idle timeout is two seconds; any byte starts it anew."""
+    upstream.handler = switching
+    with gateway.connect() as sock:
+        sock.sendall(websocket_head("/ws-idle"))
+        reader = Reader(sock)
+        assert reader.answer().status == 101
+        for _ in range(3):
+            time.sleep(1.0)
+            sock.sendall(b"ping")
+            assert sock.recv(100) == b"gnip"
+        began = time.monotonic()
+        assert sock.recv(100) == b""
+        assert 1.5 < time.monotonic() - began < 5
+    upstream.wait_for(lambda: upstream.accepted[-1].closed.is_set())
+    upstream.wait_for(lambda: any(line["path"] == "/ws-idle" for line in gateway.access_log()))
+    line = next(line for line in gateway.access_log() if line["path"] == "/ws-idle")
+    assert (line["status"], line["bytes_in"], line["code"]) == (101, 12, "")
+
+
 def test_websocket_off_is_a_plain_get(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
     with gateway.connect() as sock:
         sock.sendall(websocket_head("/no-websocket"))

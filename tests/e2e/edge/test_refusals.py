@@ -123,6 +123,23 @@ def test_403_names_the_missing_permission(guarded: GatewayHarness) -> None:
     assert guarded.request("GET", "/writers/", {"X-API-Key": ADMIN}).status == 200
 
 
+def test_policies_apply_to_the_request_that_upgrades(guarded: GatewayHarness, upstream: FakeUpstream) -> None:
+    upgrade = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ]
+    refused(guarded.request("GET", "/keyed/", upgrade), 401, "credentials_missing")
+    assert upstream.requests == []
+    upstream.handler = lambda *_: (
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    answer = guarded.request("GET", "/keyed/", [*upgrade, ("X-API-Key", KEY)])
+    assert (answer.status, answer.header("Upgrade")) == (101, "websocket")
+    assert upstream.requests[0].header("X-API-Key") is None
+
+
 def test_a_window_admits_exactly_n(guarded: GatewayHarness) -> None:
     answers = [guarded.request("GET", "/window/", {"X-API-Key": KEY}) for _ in range(7)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2

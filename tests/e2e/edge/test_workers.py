@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -10,6 +11,12 @@ from contextlib import ExitStack
 
 from portico.testing import FakeUpstream, GatewayHarness
 from portico.testing.client import Reader
+
+KEY = "pk_reads_metrics_0123456789"
+
+
+def key() -> dict[str, object]:
+    return {"id": "m", "sha256": hashlib.sha256(KEY.encode()).hexdigest(), "permissions": ["metrics:read"]}
 
 
 def config(upstream: FakeUpstream, workers: int) -> dict[str, object]:
@@ -30,6 +37,16 @@ def test_64_connections_on_four_workers_none_holds_over_half(mode: bool, upstrea
         assert len(held) == 4
         assert sum(held) == 64
         assert max(held) <= 32
+
+
+def test_metrics_are_the_sum_of_all_workers(mode: bool, upstream: FakeUpstream) -> None:
+    with GatewayHarness(config(upstream, 3) | {"keys": [key()]}, compiled=mode) as gateway:
+        for _ in range(60):
+            assert gateway.request("GET", "/counted").status == 200
+        served = [each["requests"] for each in gateway.status()["processes"] if each["role"] == "edge"]
+        assert sum(count > 0 for count in served) >= 2, "one worker alone proves nothing"
+        text = gateway.request("GET", "/metrics", {"X-API-Key": KEY}).body.decode()
+        assert 'portico_requests_total{method="GET",route="all",status="2xx"} 60.0' in text
 
 
 def test_a_killed_worker_loses_no_connection_that_waits(mode: bool, upstream: FakeUpstream) -> None:

@@ -93,7 +93,7 @@ def test_defaults_of_the_contract_are_accepted(read: Read) -> None:
 def test_listeners(read: Read) -> None:
     plain = read(
         f"server: {{listen: [{{host: '::', port: 0, metrics: true}}, {{unix: '/{'x' * 106}', name: local}}]}}"
-    ).server.plain()
+    ).server.plain(Path("/etc"))
     assert [(each.name, each.host, each.port, each.metrics) for each in plain.listen] == [
         ("main", "127.0.0.1", 8771, False),
         ("listen-1", "::", 0, True),

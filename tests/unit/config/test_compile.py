@@ -227,8 +227,7 @@ def test_refusals_of_a_plugins_own_configuration(read: Read) -> None:
 
 
 def test_warnings(read: Read) -> None:
-    text = BASE.replace("users: {targets", "users: {health: {}, targets") + "    auth: [api_key]\n"
+    text = BASE + "    auth: [api_key]\n"
     assert compile_snapshot(read(text), version=1).warnings == (
-        "upstreams.users.health: health checks do not run in this version",
         "route users wants an API key, and keys has none: every request is refused",
     )

@@ -62,8 +62,8 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         "portico.yaml:3: server.workers: must be a whole number from 1 to 256",
         "portico.yaml:4: server.limits.header_bytes: must be a size from 1KiB to 1MiB",
         "portico.yaml:4: server.limits.drain: must be a duration with a unit, such as 500ms, 10s, 5m or 1h",
-        "portico.yaml:6: upstreams.users.targets[1]: must be http://HOST:PORT without path, user or query, or "
-        "unix:/ABSOLUTE/PATH",
+        "portico.yaml:6: upstreams.users.targets[1]: must be http://HOST:PORT or https://HOST:PORT without path, "
+        "user or query, or unix:/ABSOLUTE/PATH",
         "portico.yaml:6: upstreams.users.balanc: unknown key; did you mean 'balance'? allowed here: targets, balance, "
         "timeouts, retries, breaker, health, pool, tls",
         "portico.yaml:6: upstreams.users.balance: must be round_robin, least_requests, hash:header:NAME, "
@@ -104,8 +104,8 @@ def test_missing_keys_are_told_at_their_item(refused: Refused) -> None:
 
 def test_what_is_bad_is_not_also_missing(refused: Refused) -> None:
     assert refused("upstreams: {a: {targets: [x]}}\nroutes: [{name: '-', paths: [/a], upstream: a}]") == [
-        "portico.yaml:1: upstreams.a.targets[0]: must be http://HOST:PORT without path, user or query, or "
-        "unix:/ABSOLUTE/PATH",
+        "portico.yaml:1: upstreams.a.targets[0]: must be http://HOST:PORT or https://HOST:PORT without path, user "
+        "or query, or unix:/ABSOLUTE/PATH",
         "portico.yaml:2: routes[0].name: must be a name: up to 64 letters, digits, '_', '-' and '.', not beginning "
         "with '-' or '.'",
     ]

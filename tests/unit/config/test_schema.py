@@ -139,7 +139,7 @@ def test_the_example_shows_every_key(path: str) -> None:
 def test_the_example_is_valid() -> None:
     settings = load_file(EXAMPLE, env={"HOME": "/home/x"})
     made = compile_snapshot(settings, version=1)
-    assert made.warnings == ("upstreams.users.health: health checks do not run in this version",)
+    assert made.warnings == ()
     policies = [policy.id for policy in made.snapshot.routes[0].policies]
     assert policies == [
         *("request_id", "access", "cors", "body", "api_key", "require"),

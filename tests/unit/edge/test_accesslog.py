@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -70,9 +71,35 @@ def test_a_full_disk_is_counted_and_not_fatal() -> None:
     log.start()
     log.write(b"lost\n")
     log.flush()
-    deadline = time.monotonic() + 5
-    while not log.dropped and time.monotonic() < deadline:
-        time.sleep(0.01)
-        log.flush()
+    _until_dropped(log, 1)
     log.stop()
     assert log.dropped == 1
+
+
+def test_a_line_that_did_not_fit_spoils_no_other(tmp_path: Path) -> None:
+    """The disk fills up in the middle of a line, and has room again later."""
+    path = tmp_path / "access.log"
+    log = AccessLog(str(path))
+    log.start()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (25, before[1]))
+    try:
+        log.write(b"1234567890\n" * 5)
+        log.flush()
+        wait_for(path, 25)
+        log.write(b"nothing of it\n")
+        log.flush()
+        _until_dropped(log, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.write(b"whole\n")
+    log.stop()
+    assert path.read_bytes() == b"1234567890\n1234567890\n123\nwhole\n"
+    assert log.dropped == 2
+
+
+def _until_dropped(log: AccessLog, count: int) -> None:
+    deadline = time.monotonic() + 5
+    while log.dropped < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+        log.flush()

@@ -66,7 +66,9 @@ def test_blocking_use_carries_a_message_larger_than_the_socket_buffer(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     big = {"snapshot": "x" * 5_000_000}
-    sender = threading.Thread(target=lambda: [Channel(pair[0]).send(each) for each in (big, {"n": 2}, {"n": 3})])
+    sender = threading.Thread(
+        target=lambda: [Channel(pair[0]).send(each) for each in (big, {"n": 2}, {"n": 3})], daemon=True
+    )
     sender.start()
     end = Channel(pair[1])
     assert [end.receive(), end.receive(), end.receive()] == [big, {"n": 2}, {"n": 3}]

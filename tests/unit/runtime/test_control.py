@@ -23,12 +23,16 @@ from portico.runtime.loop import Loop
 from portico.runtime.paths import Record
 
 
-def _handle(what: str, reply: Reply) -> None:
+def _handle(what: str, _: dict[str, Any], reply: Reply) -> None:
     if what == "big":
         reply({"ok": True, "body": {"text": "x" * 3_000_000}})
     elif what == "problems":
         problem = {"file": "portico.yaml", "line": 7, "path": "server.prot", "message": "is no key"}
         reply({"ok": False, "error": "refused", "problems": [problem]})
+    elif what == "steps":
+        for step in ("one", "two"):
+            reply({"progress": step})
+        threading.Timer(0.1, reply, [{"ok": True, "body": {"steps": 2}}]).start()
     elif what != "never":
         reply({"ok": bool(what), "body": {"asked": what}, "error": "nothing asked"})
 
@@ -40,7 +44,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     server = ControlServer(loop, path, _handle)
     server.open()
     Record(os.getpid(), str(path), str(tmp_path), str(tmp_path), "", (), 0.0, "1").write()
-    thread = threading.Thread(target=loop.run)
+    thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     yield tmp_path
     stopper = Loop.later  # a timer set from this thread is seen at the next wake: wake it by a connection
@@ -98,6 +102,13 @@ def test_another_user_is_not_heard_even_when_the_file_lets_him_in(data_dir: Path
 
 def test_a_large_answer_arrives_whole(data_dir: Path) -> None:
     assert len(control.ask(data_dir, "big")["text"]) == 3_000_000
+
+
+def test_steps_are_told_on_the_way(data_dir: Path) -> None:
+    told: list[str] = []
+    assert control.ask(data_dir, "steps", progress=told.append) == {"steps": 2}
+    assert told == ["one", "two"]
+    assert control.ask(data_dir, "steps") == {"steps": 2}, "nobody has to listen"
 
 
 def test_problems_become_a_configuration_error(data_dir: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,45 @@ def test_localhost_is_every_address_it_has() -> None:
     for listener in listeners:
         listener.close()
     assert os.sep not in listeners[0].address.removeprefix("http://")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_one_that_takes_no_more_keeps_what_waits_and_lets_nobody_new_in(host: str) -> None:
+    [listener] = open_listeners((Listen("main", host, 0),))
+    port = listener.sock.getsockname()[1]
+    waiting = [socket.create_connection((host, port), 2) for _ in range(20)]
+    listener.take_no_more()
+    with pytest.raises(TimeoutError):
+        socket.create_connection((host, port), 0.3)
+    for sock in waiting:
+        accepted, _ = listener.sock.accept()
+        sock.sendall(b"still here")
+        accepted.settimeout(2)
+        assert accepted.recv(100) == b"still here"
+        accepted.close()
+        sock.close()
+    listener.end()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port), 2)
+
+
+def test_a_unix_listener_that_takes_no_more_has_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    [listener] = open_listeners((Listen("local", unix=str(path)),))
+    with socket.socket(socket.AF_UNIX) as waiting, socket.socket(socket.AF_UNIX) as late:
+        waiting.connect(str(path))
+        listener.take_no_more()
+        with pytest.raises(FileNotFoundError):
+            late.connect(str(path))
+        listener.sock.accept()[0].close()
+    listener.end()
+
+
+def test_an_address_that_becomes_free_is_waited_for() -> None:
+    other = socket.create_server(("127.0.0.1", 0))
+    wanted = (Listen("main", "127.0.0.1", other.getsockname()[1]),)
+    threading.Timer(0.2, other.close).start()
+    [listener] = open_listeners(wanted, patience=5.0)
+    with pytest.raises(StartError, match="is in use"):
+        open_listeners(wanted, patience=0.1)
+    listener.close()

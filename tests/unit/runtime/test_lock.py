@@ -95,7 +95,7 @@ def test_of_many_that_come_and_go_at_once_only_one_ever_holds_it(tmp_path: Path)
                 inside.release()
             lock.release()
 
-    threads = [threading.Thread(target=come_and_go) for _ in range(6)]
+    threads = [threading.Thread(target=come_and_go, daemon=True) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

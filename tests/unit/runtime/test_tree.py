@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from portico.kernel.channel import Message
+from portico.runtime import child as child_module
 from portico.runtime import tree as tree_module
 from portico.runtime.child import FIRST_DELAY, LONGEST_DELAY, READY, STEADY, STOPPED, Child, how_it_ended
 from portico.runtime.gather import Gatherer
@@ -188,6 +189,63 @@ def test_one_that_is_not_ready_in_time_is_killed(world: World, tmp_path: Path, m
     child = _child("serves")
     world.tree.add(child)
     world.until(lambda: child.restarts >= 1)
+
+
+def _replaced(world: World, how: str) -> tuple[Child, Child]:
+    """A ready child, and the process that is to take its place."""
+    old = _child("serves")
+    world.tree.add(old)
+    world.until(lambda: old.state == READY)
+    old.options = (how,)
+    return old, world.tree.replace(old)
+
+
+def test_a_new_process_takes_the_place_when_the_old_one_has_drained(world: World) -> None:
+    old, new = _replaced(world, "serves")
+    world.until(lambda: new.state == READY)
+    assert world.tree.children == [old, new]
+    assert old.state == READY, "it has served all the time"
+    world.tree.drain([old])
+    world.until(lambda: world.tree.children == [new])
+    assert world.tree.restarting
+    os.kill(new.pid, signal.SIGKILL)
+    world.until(lambda: new.restarts == 1 and new.state == READY)
+    assert world.tree.children == [new], "the place is filled as ever"
+
+
+def test_a_new_process_that_does_not_start_leaves_the_old_one_alone(world: World) -> None:
+    old, new = _replaced(world, "gives-up")
+    world.until(lambda: world.tree.children == [old])
+    assert (old.state, new.state) == (READY, STOPPED)
+    assert new.failure == "plugin 'x' failed to start: no luck"
+    assert ("cannot", "plugin 'x' failed to start: no luck") not in world.told
+
+
+def test_an_old_process_that_dies_leaves_its_place_to_the_new_one(world: World) -> None:
+    old, new = _replaced(world, "serves")
+    old.kill()
+    world.until(lambda: new.state == READY and world.tree.children == [new])
+    assert new.restarts == 0
+
+
+def test_when_both_die_the_place_is_filled_again(world: World) -> None:
+    old, new = _replaced(world, "dies")
+    old.kill()
+    world.until(lambda: new.restarts >= 2)
+    new.options = ("serves",)
+    world.until(lambda: new.state == READY)
+    assert world.tree.children == [new]
+
+
+def test_a_process_that_the_system_does_not_grant_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = _child("serves")
+    world.tree.add(child)
+    world.until(lambda: child.state == READY)
+    with monkeypatch.context() as patched:
+        patched.setattr(child_module.sys, "executable", "/nonexistent/python")
+        child.kill()
+        world.until(lambda: child.restarts >= 2)
+    world.until(lambda: child.state == READY)
 
 
 def test_stopping_goes_role_by_role(world: World) -> None:

@@ -52,7 +52,7 @@ def test_drain_lets_requests_in_flight_end_then_stops_the_plugins(way: str, tmp_
         snapshot(plugins=(PUBLIC, PluginSpec(PROBE.id, PROBE.factory, {"mark": "one", "log": str(log)})))
     ) as services:
         answers: list[bytes] = []
-        slow = threading.Thread(target=lambda: answers.append(services.get("/api/v1/probe/slow")[2]))
+        slow = threading.Thread(target=lambda: answers.append(services.get("/api/v1/probe/slow")[2]), daemon=True)
         slow.start()
         while "request" not in log.read_text():
             time.sleep(0.01)
@@ -163,7 +163,7 @@ def test_reload_with_a_changed_plugin_starts_the_new_one_and_requests_in_flight_
     two = PluginSpec(PROBE.id, PROBE.factory, {"mark": "two", "log": str(tmp_path / "two")})
     with Services(snapshot(plugins=(one,))) as services:
         answers: list[bytes] = []
-        slow = threading.Thread(target=lambda: answers.append(services.get("/api/v1/probe/slow")[2]))
+        slow = threading.Thread(target=lambda: answers.append(services.get("/api/v1/probe/slow")[2]), daemon=True)
         slow.start()
         while "request" not in (tmp_path / "one").read_text():
             time.sleep(0.01)

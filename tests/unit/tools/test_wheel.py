@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,10 +19,17 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 def build(folder: Path, compiled: str) -> Path:
-    """The wheel that pip builds of this checkout, with the tools of this environment."""
+    """The wheel that pip builds of a copy of this checkout, with the tools of this environment."""
+    copy = folder / "checkout"
+    copy.mkdir()
+    for name in ("src", "tools"):
+        unwanted = shutil.ignore_patterns("*.egg-info", "__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=unwanted)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     environment = {**os.environ, "PORTICO_COMPILED": compiled}
-    subprocess.run([*command, str(ROOT)], check=True, env=environment, cwd=folder)
+    subprocess.run([*command, str(copy)], check=True, env=environment, cwd=folder)
     return next(folder.glob("portico-*.whl"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from pydantic import Field
 
@@ -10,6 +11,8 @@ from portico.config.base import Named, Several, Strict
 from portico.config.grammar import FRAMING, HOP_BY_HOP, RESERVED_PREFIX, FieldName, FieldValue
 from portico.config.substitute import Finding
 from portico.contracts import TRANSFORM, Policy
+
+OWN: Final = frozenset(("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"))
 
 
 class Edits(Strict):
@@ -56,5 +59,7 @@ def _wrong(name: str) -> Iterator[str]:
         yield "is about framing and routing, which is always Portico's own; it can't be changed here"
     elif lower in HOP_BY_HOP:
         yield "is a hop-by-hop field, which is never passed on; it can't be changed here"
+    elif lower in OWN:
+        yield "is written by Portico itself on every message; it can't be changed here"
     elif lower.startswith(RESERVED_PREFIX):
         yield "begins with X-Portico-, which is kept for Portico itself"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from portico.edge.exchange import NO_BODY, UNKNOWN_LENGTH, Exchange, Target
+from portico.edge.forward import breaker
 from portico.edge.forward.heads import request_head
 from portico.edge.http1 import names
 from portico.edge.http1.body import BodyReader, chunk
 from portico.edge.http1.errors import HeadError
 from portico.edge.http1.head import ResponseHead
+from portico.edge.sockets import reset
+from portico.edge.tls import reason
 from portico.identity.principal import sign
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class UpstreamConnection(Target):
         self.head = ResponseHead(pool.state.names)
         self.body = BodyReader()
         self.buffer = b""
+        self.counted = False  # among the pool's open connections
+        self.error: Exception | None = None  # with which it ended
         self.served = 0
         self.interim = 0
         self.sent_at = 0.0
@@ -61,6 +67,8 @@ class UpstreamConnection(Target):
         data = self.state.scratch[:size].tobytes()
         exchange = self.exchange
         if exchange is None:
+            self.pool.forget(self)
+            self.phase = CLOSED
             self.close()  # an answer that nobody asked for
             return
         if self.phase == BODY:
@@ -80,6 +88,7 @@ class UpstreamConnection(Target):
     def connection_lost(self, error: Exception | None) -> None:
         phase = self.phase
         self.phase = CLOSED
+        self.error = error
         exchange = self.exchange
         self.exchange = None
         self.pool.lost(self)
@@ -87,8 +96,12 @@ class UpstreamConnection(Target):
             return
         exchange.target_side = None
         if phase == HEAD and not exchange.responding:
-            if self.interim == 0 and not self.buffer:
-                self.pool.upstream.broken(exchange, self.served > 0)
+            if isinstance(error, ssl.SSLError):
+                # TLS 1.3 tells us only now when the upstream refuses our certificate.
+                self.pool.failed(exchange)
+                self.pool.upstream.refuse(exchange, 502, "upstream_tls", f"the upstream ended TLS: {reason(error)}")
+            elif self.interim == 0 and not self.buffer:
+                self.pool.upstream.broken(exchange, self.pool, self.served > 0)
             else:
                 self._bad(exchange, "the upstream closed the connection in the middle of its answer's head")
         elif phase == TUNNEL or (phase == BODY and self.head.length == UNTIL_CLOSE and error is None):
@@ -135,8 +148,6 @@ class UpstreamConnection(Target):
             head += pending
         exchange.pending = b""
         self.transport.write(head)
-        if route.total > 0.0 and exchange.total_deadline == 0.0:
-            exchange.total_deadline = exchange.now + route.total
         if self.upload_done:
             exchange.deadline = now + route.first_byte if route.first_byte > 0.0 else 0.0
         else:
@@ -176,6 +187,9 @@ class UpstreamConnection(Target):
             self.reading = True
             self.transport.resume_reading()
 
+    def waiting(self) -> int:
+        return int(self.transport.get_write_buffer_size())
+
     def cancel(self, exchange: Exchange) -> None:
         if self.exchange is exchange:
             self.exchange = None
@@ -183,8 +197,12 @@ class UpstreamConnection(Target):
             if self.phase == TUNNEL:
                 self.transport.close()
             else:
-                self.pool.upstream.stats.count("cancelled")
-                self.transport.abort()
+                self.pool.upstream.stats.count(exchange.code or "cancelled")
+                reset(self.transport)
+            if exchange.code == "upstream_timeout" and self.upload_done:
+                self.pool.failed(exchange)
+            else:
+                self.pool.breaker.left(exchange)
 
     # -- reading the answer
 
@@ -219,6 +237,7 @@ class UpstreamConnection(Target):
                 return False
             self.phase = TUNNEL
             self.buffer = b""
+            self._judge(exchange)
             self._touch(exchange)
             exchange.downstream.upgrade(exchange, head.reason, head.fields.kept)
             if rest:
@@ -235,7 +254,16 @@ class UpstreamConnection(Target):
         head = self.head
         length = head.length
         self.buffer = b""
+        if head.status >= 400 and self.interim == 0:
+            other = self.pool.upstream.another(exchange, self.pool, head.status)
+            if other is not None:
+                self._drop(exchange, rest)
+                other.give(exchange)
+                return
+        self._judge(exchange)
         lines = head.fields.kept
+        if names.DATE not in head.fields.known:
+            lines += self.state.date_line(exchange.wall)  # RFC 9110 6.6.1
         if length == NO_BODY:
             announced = head.fields.known.get(names.CONTENT_LENGTH)
             if announced is not None and head.status != 204:
@@ -291,7 +319,39 @@ class UpstreamConnection(Target):
             self.pool.release(self)
         exchange.downstream.done(exchange)
 
+    def _drop(self, exchange: Exchange, rest: bytes) -> None:
+        """Another target will answer: free the connection if this answer is here already, else end it."""
+        self._judge(exchange)
+        self._count(exchange)
+        self.exchange = None
+        exchange.target_side = None
+        self.served += 1
+        self.phase = CLOSED
+        self.body.start(self.head.length)
+        try:
+            self.body.feed(rest)
+        except HeadError:
+            self.transport.abort()
+            return
+        if not self.body.done or self.body.rest or not self.head.keep_alive:
+            self.transport.abort()
+        else:
+            self.phase = IDLE
+            self.pool.release(self)
+
     # -- what is written down
+
+    def _judge(self, exchange: Exchange) -> None:
+        """The head of its answer decides what becomes of a target that this exchange tries."""
+        if self.pool.breaker.state != breaker.CLOSED:
+            self._result(exchange, time.monotonic())
+
+    def _result(self, exchange: Exchange, now: float) -> None:
+        status = self.head.status
+        if status >= 500 and status in breaker.FAILURES:
+            self.pool.failed(exchange)
+        else:
+            self.pool.passed(exchange, now)
 
     def _touch(self, exchange: Exchange) -> None:
         route = exchange.route
@@ -299,17 +359,21 @@ class UpstreamConnection(Target):
             exchange.deadline = time.monotonic() + route.idle
 
     def _count(self, exchange: Exchange) -> None:
-        self.pool.upstream.stats.answered(self.head.status, time.monotonic() - self.sent_at)
+        now = time.monotonic()
+        self.pool.upstream.stats.answered(self.head.status, now - self.sent_at)
+        self._result(exchange, now)
 
     def _bad(self, exchange: Exchange, detail: str) -> None:
         self.exchange = None
         exchange.target_side = None
         if self.phase != CLOSED:
             self.transport.abort()
+        self.pool.failed(exchange)
         self.pool.upstream.refuse(exchange, 502, "upstream_malformed", detail)
 
     def _truncated(self, exchange: Exchange) -> None:
         exchange.target_side = None
         exchange.code = "upstream_truncated"
         self.pool.upstream.stats.count("upstream_truncated")
+        self.pool.failed(exchange)
         exchange.downstream.abort(exchange)

@@ -43,6 +43,9 @@ class FieldReader:
         self.segments: list[bytes] = []
         self.kept_segments: list[bytes] = []
         self.hole_kinds: list[int] = []
+        self.length = -1  # of the block that was last taken by the template; -1: none was
+        self.starts: list[int] = []  # where its values began and ended
+        self.ends: list[int] = []
 
     def take(self, block: bytes) -> None:
         """Read `block`: empty, or lines each preceded by CRLF, without the empty line that ends a head.
@@ -82,23 +85,10 @@ class FieldReader:
 
     def _fill(self, block: bytes) -> bool:
         """Take the block by the template; False, and nothing changed, when it doesn't fit."""
-        segments = self.segments
-        segment = segments[0]
-        if not block.startswith(segment):
-            return False
-        at = len(segment)
-        values: list[bytes] = []
-        for i in range(1, len(segments)):
-            segment = segments[i]
-            end = block.find(CRLF, at)
-            if end < 0:
-                end = len(block)
-            value = block[at:end]
-            if value.translate(None, VALUE) or not block.startswith(segment, end):
-                return False
-            values.append(value)
-            at = end + len(segment)
-        if at != len(block):
+        values = self._same_places(block) if len(block) == self.length else []
+        if not values:
+            values = self._search(block)
+        if not values:
             return False
         kept_segments = self.kept_segments
         parts = [kept_segments[0]]
@@ -111,6 +101,50 @@ class FieldReader:
             parts.append(kept_segments[i + 1])
         self.kept = b"".join(parts)
         return True
+
+    def _same_places(self, block: bytes) -> list[bytes]:
+        """The values of a block in which each is as long as in the last one; empty when the block doesn't fit."""
+        segments = self.segments
+        values: list[bytes] = []
+        at = 0
+        for i in range(len(self.starts)):
+            start = self.starts[i]
+            end = self.ends[i]
+            if block[at:start] != segments[i]:
+                return []
+            values.append(block[start:end])
+            at = end
+        if block[at:] != segments[len(values)] or b"".join(values).translate(None, VALUE):
+            return []
+        return values
+
+    def _search(self, block: bytes) -> list[bytes]:
+        """The values of a block, and where they are; empty when it doesn't fit."""
+        segments = self.segments
+        if not block.startswith(segments[0]):
+            return []
+        at = len(segments[0])
+        values: list[bytes] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        for i in range(1, len(segments)):
+            segment = segments[i]
+            end = block.find(CRLF, at)
+            if end < 0:
+                end = len(block)
+            value = block[at:end]
+            if value.translate(None, VALUE) or not block.startswith(segment, end):
+                return []
+            values.append(value)
+            starts.append(at)
+            ends.append(end)
+            at = end + len(segment)
+        if at != len(block):
+            return []
+        self.starts = starts
+        self.ends = ends
+        self.length = at
+        return values
 
     def _read(self, block: bytes) -> None:
         """Read the whole block."""
@@ -249,6 +283,7 @@ class FieldReader:
         self.segments = segments
         self.kept_segments = kept_segments
         self.hole_kinds = hole_kinds
+        self.length = -1
 
     def _error(self, status: int, code: str, detail: str) -> HeadError:
         return HeadError(status if self.request else 502, code, detail)

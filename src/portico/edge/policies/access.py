@@ -15,7 +15,8 @@ REMEMBERED: Final = 4096  # addresses whose verdict a route remembers
 class Access:
     """The policy of one route. An address that can't be read (a Unix socket's) is in no network."""
 
-    def __init__(self, allow: list[str], deny: list[str]) -> None:
+    def __init__(self, allow: list[str], deny: list[str], remembers: bool = True) -> None:
+        self.remembers = remembers
         self.allow = [_network(text) for text in allow]
         self.deny = [_network(text) for text in deny]
         self.verdicts: dict[bytes, bool] = {}
@@ -25,9 +26,10 @@ class Access:
         verdict = self.verdicts.get(client)
         if verdict is None:
             verdict = self._judge(client)
-            if len(self.verdicts) >= REMEMBERED:
-                self.verdicts.clear()
-            self.verdicts[client] = verdict
+            if self.remembers:
+                if len(self.verdicts) >= REMEMBERED:
+                    self.verdicts.clear()
+                self.verdicts[client] = verdict
         if verdict:
             return None
         detail = "this route does not take requests from the client's address"
@@ -42,8 +44,8 @@ class Access:
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"allow": [network], "deny": [network]}, networks as CIDR text."""
-    policy = Access(list(config["allow"]), list(config["deny"]))
-    return Step("access", ADMIT, policy.check, policy.check)
+    allow, deny = list(config["allow"]), list(config["deny"])
+    return Step("access", ADMIT, Access(allow, deny).check, Access(allow, deny, remembers=False).check)
 
 
 def _address(client: bytes) -> IPv4Address | IPv6Address | None:

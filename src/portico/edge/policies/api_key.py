@@ -20,8 +20,9 @@ RECENT: Final = 1024  # accepted keys that are found without hashing them again
 class ApiKey:
     """The policy of one route."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, remembers: bool = True) -> None:
         self.keys = keys
+        self.remembers = remembers
         self.recent: dict[bytes, Principal] = {}
 
     def check(self, exchange: Exchange) -> Response | None:
@@ -45,9 +46,10 @@ class ApiKey:
             principal = self.keys.find(presented)
             if principal is None:
                 return _refusal(exchange, "credentials_unknown", "the API key is not known", "check the key")
-            if len(self.recent) >= RECENT:
-                self.recent.clear()
-            self.recent[presented] = principal
+            if self.remembers:
+                if len(self.recent) >= RECENT:
+                    self.recent.clear()
+                self.recent[presented] = principal
         exchange.principal = principal
         exchange.credential = credential
         return None
@@ -57,8 +59,8 @@ def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"header": "x-api-key"}; another name is an error, for only fields that the edge knows stay here."""
     if config.get("header", "x-api-key").lower() != "x-api-key":
         raise ValueError("api_key: the header is x-api-key")
-    policy = ApiKey(keys_of(context))
-    return Step("api_key", AUTHENTICATE, policy.check, policy.check)
+    keys = keys_of(context)
+    return Step("api_key", AUTHENTICATE, ApiKey(keys).check, ApiKey(keys, remembers=False).check)
 
 
 def keys_of(context: PolicyContext) -> Keys:

@@ -32,7 +32,10 @@ class Concurrent(Limit):
 
     def peek(self, exchange: Exchange) -> Response | None:
         held = self.slots.held.get(self.callers.key(exchange), 0)
-        return self._answer(exchange) if held >= self.most else None
+        if held >= self.most:
+            return self._answer(exchange)
+        exchange.response_fields += self.head + b"%d" % (self.most - held - 1)
+        return None
 
     def settle(self, exchange: Exchange) -> None:
         """Free the slot, if this exchange still holds one."""

@@ -77,7 +77,8 @@ class Limit:
 
     def show(self, exchange: Exchange, remaining: int, seconds: int) -> None:
         """Tell an admitted caller how much is left."""
-        exchange.response_fields += self.head + b"%d;t=%d" % (remaining, seconds)
+        text = str(remaining) + ";t=" + str(seconds)
+        exchange.response_fields += self.head + text.encode()
 
     def reserved(self, exchange: Exchange, bucket: Bucket, mark: int) -> None:
         """Note a share that may have to be given back."""

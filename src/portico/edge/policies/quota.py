@@ -39,9 +39,15 @@ class Quota(Limit):
     def peek(self, exchange: Exchange) -> Response | None:
         second = int(exchange.wall)
         bucket = self.store.look(self.callers.key(exchange))
-        if bucket is None or bucket.until <= second // DAY or bucket.count < self.most:
-            return None
-        return self._answer(exchange, bucket, second)
+        until = second // DAY + 1
+        count = 0
+        if bucket is not None and bucket.until >= until:
+            until = bucket.until
+            count = bucket.count
+            if count >= self.most:
+                return self._answer(exchange, bucket, second)
+        self.show(exchange, self.most - count - 1, until * DAY - second)
+        return None
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         if bucket.until == mark:

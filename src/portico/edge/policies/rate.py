@@ -53,7 +53,10 @@ class Rate(Limit):
         now = int(exchange.now * TICKS) * self.scale
         bucket = self.store.look(self.callers.key(exchange))
         ahead = self.step if bucket is None else max(bucket.until - now, 0) + self.step
-        return self._answer(exchange, ahead) if ahead > self.most else None
+        if ahead > self.most:
+            return self._answer(exchange, ahead)
+        self.show(exchange, (self.most - ahead) // self.step, -(-ahead // self.second))
+        return None
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         if bucket.until == mark + self.step:

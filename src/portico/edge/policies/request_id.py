@@ -65,8 +65,7 @@ def build(config: dict[str, Any], context: PolicyContext) -> Step:
     ids = context.shared.get("request_ids")
     if not isinstance(ids, RequestIds):
         ids = context.shared["request_ids"] = RequestIds()
-    policy = RequestId(ids)
-    return Step("request_id", IDENTIFY, policy.check, policy.check)
+    return Step("request_id", IDENTIFY, RequestId(ids).check, RequestId(RequestIds()).check)
 
 
 def _prefix(millisecond: int) -> bytes:

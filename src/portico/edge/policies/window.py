@@ -64,13 +64,16 @@ class Window(Limit):
     def peek(self, exchange: Exchange) -> Response | None:
         ticks = int(exchange.now * TICKS)
         bucket = self.store.look(self.callers.key(exchange))
-        if bucket is None:
-            return None
         part = ticks * self.times // self.length
-        cells = [cell for cell in bucket.cells if cell // COUNT >= part - PARTS]
-        if sum([cell % COUNT for cell in cells]) < self.most:
-            return None
-        return self._answer(exchange, cells, ticks)
+        cells: list[int] = []
+        if bucket is not None and bucket.cells:
+            part = max(part, bucket.cells[-1] // COUNT)
+            cells = [cell for cell in bucket.cells if cell // COUNT >= part - PARTS]
+        count = sum([cell % COUNT for cell in cells])
+        if count >= self.most:
+            return self._answer(exchange, cells, ticks)
+        self.show(exchange, self.most - count - 1, self._wait(cells or [part * COUNT], ticks))
+        return None
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         cells = bucket.cells

@@ -1,0 +1,192 @@
+"""One passage of a request through the plan, as a client connection would lead it, each part timed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange, Response, Step
+from portico.edge.explain.found import Before
+from portico.edge.forward.heads import request_head
+from portico.edge.forward.pool import Pool
+from portico.edge.forward.upstream import Upstream
+from portico.edge.forwarded import Forwarded
+from portico.edge.http1.errors import HeadError
+from portico.edge.http1.head import RequestHead
+from portico.edge.http1.names import CRLF, Names
+from portico.edge.plan import CompiledRoute
+from portico.edge.policies.request_id import new_request_id
+from portico.edge.refusals import head_refused, nowhere, overloaded, policy_failed, reserved, too_large
+from portico.edge.state import EdgeState
+from portico.identity.principal import sign
+
+PASSES: Final = "passes"
+ANSWERS: Final = "answers"
+NOT_ASKED: Final = "not asked"
+NOT_REACHED: Final = "not reached"
+
+
+class Question:
+    """A request to explain. `body_bytes` counts where the head does not say how long the body is."""
+
+    def __init__(self, head: bytes, client: bytes, scheme: bytes, body_bytes: int, now: float, wall: float) -> None:
+        self.head = head  # without its final empty line
+        self.client = client  # the address that connects
+        self.scheme = scheme
+        self.body_bytes = body_bytes
+        self.now = now  # monotonic seconds
+        self.wall = wall  # seconds since 1970
+
+
+class Asked:
+    """What became of one step; `why` are sentences."""
+
+    def __init__(self, step: Step, outcome: str, why: list[str], answer: Response | None = None) -> None:
+        self.step = step
+        self.outcome = outcome
+        self.why = why
+        self.answer = answer
+
+
+class Passage:
+    """What a request would meet. `costs` are nanoseconds of: read, route, each step asked, head."""
+
+    def __init__(self, state: EdgeState, names: Names, question: Question) -> None:
+        self.state = state
+        self.names = names
+        self.question = question
+        self.request = RequestHead(names)
+        self.exchange = Exchange(Downstream(), self.request.fields, question.now, question.wall)
+        self.forwarded = Forwarded(question.client, question.scheme)
+        self.readable = False
+        self.route: CompiledRoute | None = None
+        self.allowed: list[bytes] = []  # by routes that take other methods
+        self.params: dict[str, bytes] = {}
+        self.steps: list[Asked] = []
+        self.answer: Response | None = None
+        self.certain = True
+        self.upstream: Upstream | None = None
+        self.pool: Pool | None = None
+        self.head = b""
+        self.costs: list[int] = []
+        self.clock = 0
+
+    def go(self) -> None:
+        """From the head's bytes to the head that would be sent upstream."""
+        self.clock = time.perf_counter_ns()
+        try:
+            self._read()
+        except HeadError as error:
+            self.exchange.request_id = new_request_id(self.question.wall)
+            self.answer = head_refused(self.exchange, error)
+            return
+        finally:
+            self._lap()
+        self.readable = True
+        steps = self._find()
+        self._lap()
+        self._ask(steps)
+        if self.answer is not None:
+            return
+        if self.route is None:
+            self.answer = nowhere(self.exchange, self.allowed)
+            return
+        self._forward(self.route)
+        self._lap()
+
+    def _lap(self) -> None:
+        now = time.perf_counter_ns()
+        self.costs.append(now - self.clock)
+        self.clock = now
+
+    def _read(self) -> None:
+        question = self.question
+        limit = self.state.plan.header_bytes
+        if len(question.head) > limit:
+            status = 431 if question.head.find(CRLF, 0, limit) >= 0 else 414
+            raise HeadError(status, "head_too_large", f"the head exceeds {limit} bytes")
+        request, exchange = self.request, self.exchange
+        request.read(question.head)
+        exchange.take(request)
+        exchange.body_done = request.length == 0
+        exchange.peer = question.client
+        exchange.scheme = question.scheme
+        self.forwarded.trust(self.state.plan.trusted)
+        exchange.client = self.forwarded.client(exchange, self.state.plan.trusted)
+
+    def _find(self) -> list[Step]:
+        """The steps of the route, or of a request that no route takes."""
+        plan, exchange = self.state.plan, self.exchange
+        found = plan.table.find(exchange.host, exchange.match, exchange.method)
+        route = found.value
+        if not isinstance(route, CompiledRoute) or reserved(exchange):
+            self.allowed = found.allowed
+            return plan.unmatched.steps
+        self.route = exchange.route = route
+        self.params = dict(zip(found.names, found.params, strict=True))
+        exchange.params = found.params
+        exchange.body_limit = route.body_limit
+        exchange.websocket = self.request.websocket and route.websocket
+        busy = self.state.in_flight + 1 > plan.in_flight or self.state.buffered > plan.buffered
+        if busy and not route.always:
+            exchange.request_id = new_request_id(exchange.wall)
+            self.answer = overloaded(exchange)
+        return route.steps
+
+    def _ask(self, steps: list[Step]) -> None:
+        for step in steps:
+            if self.answer is not None:
+                self.steps.append(Asked(step, NOT_REACHED, []))
+            elif step.peek is None:
+                self.steps.append(Asked(step, NOT_ASKED, ["has no peek"]))
+                self.certain = False
+            else:
+                self._peek(step, step.peek)
+
+    def _peek(self, step: Step, peek: Any) -> None:
+        exchange = self.exchange
+        before = Before(exchange)
+        self.clock = time.perf_counter_ns()
+        try:
+            answer = peek(exchange)
+        except Exception as error:  # a plugin's; the request itself would get this answer
+            self.answer = policy_failed(exchange)
+            self.steps.append(Asked(step, ANSWERS, [f"its peek failed: {type(error).__name__}"], self.answer))
+            return
+        finally:
+            self._lap()
+        if answer is None:
+            self.steps.append(Asked(step, PASSES, before.changes(exchange)))
+        elif isinstance(answer, Response):
+            self.answer = answer
+            self.steps.append(Asked(step, ANSWERS, [], answer))
+        else:
+            answer.close()
+            self.steps.append(Asked(step, NOT_ASKED, ["its peek needs time"]))
+            self.certain = False
+
+    def _forward(self, route: CompiledRoute) -> None:
+        exchange = self.exchange
+        size = self.question.body_bytes if exchange.length == UNKNOWN_LENGTH else exchange.length
+        if size > exchange.body_limit:
+            self.answer = too_large(exchange)
+            return
+        upstream = self.upstream = route.upstream
+        if upstream is None:
+            if self.certain:
+                self.answer = policy_failed(exchange)
+            return
+        exchange.request_fields += self.forwarded.fields(exchange)
+        pool = self.pool = upstream.peek(exchange)
+        if pool is None:
+            self.answer = upstream.unavailable(exchange)
+            return
+        self.head = request_head(exchange, route, pool.authority, self._signed(upstream))
+
+    def _signed(self, upstream: Upstream) -> bytes:
+        """The principal's line for our services, as an upstream connection writes it."""
+        exchange = self.exchange
+        if not upstream.services or exchange.principal is None:
+            return b""
+        proof = sign(exchange.principal, exchange.request_id, exchange.wall, self.state.principal_key)
+        return b"\r\nX-Portico-Principal: " + proof
