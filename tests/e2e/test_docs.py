@@ -125,7 +125,6 @@ def test_every_setting_is_in_the_reference_with_its_default() -> None:
 def test_what_the_reference_calls_refused_is_refused_and_the_rest_is_not(tmp_path: Path) -> None:
     refused: dict[str, dict[str, Any]] = {
         "server.services.processes": {"server": {"services": {"processes": 2}}},
-        "routes[].buffer": {**upstream(), "routes": [{"name": "r", "paths": ["/r"], "upstream": "u", "buffer": True}]},
     }
     table = documented.rows(DOCS / "reference" / "configuration.md")
     for key, config in refused.items():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Discriminator, Field, Tag
 
 from portico import contracts
-from portico.config.base import Named, Several, Strict, unavailable
+from portico.config.base import Named, Several, Strict
 from portico.config.grammar import Host, Method, Path, path, shape
 from portico.config.policies import api_key, body, request_id, require
 from portico.config.policies.access import Access
@@ -137,8 +137,6 @@ class Route(PolicyKeys):
 
     def check(self) -> Iterator[Finding]:
         yield from super().check()
-        if self.buffer:
-            yield ("buffer",), unavailable("buffer: true is")
         if "*" in self.methods:
             yield ("methods", self.methods.index("*")), "is not a method; leave methods empty for any"
         for name, values in (("hosts", self.hosts), ("methods", self.methods)):

@@ -130,6 +130,9 @@ class Builder:
         found = upstreams.get(spec.upstream)
         route = CompiledRoute(spec.name, steps, found[1] if found else None, self.recorder.route(spec.name))
         timeouts = spec.timeouts or (found[0].timeouts if found else contracts.Timeouts())
+        if found is not None and timeouts.connect != found[0].timeouts.connect:
+            route.connect = timeouts.connect
+            found[1].connect_timeout = max(found[1].connect_timeout, timeouts.connect)
         route.first_byte = timeouts.first_byte
         route.idle = timeouts.idle
         route.total = timeouts.total
@@ -139,6 +142,7 @@ class Builder:
         route.preserve_host = spec.preserve_host
         route.forward_credentials = spec.forward_credentials
         route.websocket = spec.websocket
+        route.buffer = spec.buffer
         route.always = spec.upstream == contracts.HEALTH
         route.redact = redacted(spec)
         return route

@@ -55,6 +55,7 @@ class ClientConnection(Answering):
         self.request = RequestHead(state.names)
         self.body = BodyReader()
         self.buffer = b""
+        self.parts: list[bytes] = []  # of a body that is taken whole before it goes on
         self.scanned = 0  # bytes of the buffer known to hold no end of a head
         self.exchange: Exchange | None = None
         self.advancing = False
@@ -277,9 +278,31 @@ class ClientConnection(Answering):
         if route.upstream is None:
             self._failed(exchange, RuntimeError(f"route {route.name} answers nothing"))
             return
-        if not exchange.body_done:
-            self.pause()  # until a target takes it
         exchange.request_fields += self.forwarded.fields(exchange)
+        if exchange.body_done:
+            route.upstream.forward(exchange)
+        elif route.buffer:
+            self._gather(exchange)
+        else:
+            self.pause()  # until a target takes it
+            route.upstream.forward(exchange)
+
+    def _gather(self, exchange: Exchange) -> None:
+        """Take the whole body first; `_upload` goes on. A client that waits to be asked for it is asked."""
+        self.parts = [exchange.pending]
+        exchange.pending = b""
+        if exchange.expect:
+            exchange.expect = False
+            self.inform(exchange, 100, b"Continue", b"")
+
+    def _gathered(self, exchange: Exchange) -> None:
+        """The whole body is there: its length is known now, and the upstream can be asked."""
+        route = exchange.route
+        assert route is not None
+        assert route.upstream is not None
+        exchange.pending = b"".join(self.parts)
+        exchange.length = len(exchange.pending)
+        self.parts = []
         route.upstream.forward(exchange)
 
     def _upload(self, exchange: Exchange, data: bytes) -> None:
@@ -298,6 +321,11 @@ class ClientConnection(Answering):
         if exchange.bytes_in > exchange.body_limit:
             self.cancel(exchange)
             self.answer(exchange, too_large(exchange))
+        elif self.parts:
+            self.touched = time.monotonic()
+            self.parts.append(payload)
+            if exchange.body_done:
+                self._gathered(exchange)
         elif target is None:
             exchange.pending += payload
             self.pause()
@@ -403,6 +431,8 @@ class ClientConnection(Answering):
         exchange.finished = True
         exchange.target_side = None
         self.exchange = None
+        if self.parts:
+            self.parts = []
         self.state.in_flight -= 1
         route = exchange.route
         if route is not None and route.settles:

@@ -23,6 +23,7 @@ class CompiledRoute:
         self.upstream = upstream
         self.stats = stats
         self.log_name = stats.log_name
+        self.connect = 0.0  # seconds to wait for a connection, where the route has a time of its own
         self.first_byte = 0.0
         self.idle = 0.0
         self.total = 0.0
@@ -32,6 +33,7 @@ class CompiledRoute:
         self.preserve_host = True
         self.forward_credentials = False
         self.websocket = True
+        self.buffer = False  # the whole body is taken before the upstream is asked
         self.always = False  # answered however busy the edge is
         self.redact: list[int] = []  # indexes of path segments that no log shows
 

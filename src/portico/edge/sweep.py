@@ -41,6 +41,8 @@ def sweep(state: EdgeState, now: float) -> None:
 def held(connection: ClientConnection, exchange: Exchange) -> int:
     """Bytes that wait in memory for this exchange's client and upstream."""
     size = len(connection.buffer) + len(exchange.pending) + int(connection.transport.get_write_buffer_size())
+    if connection.parts:
+        size += exchange.bytes_in
     if exchange.target_side is not None:
         size += exchange.target_side.waiting()
     return size

@@ -9,6 +9,7 @@ import pytest
 
 from portico.kernel import compiled
 from portico.testing import FakeUpstream, GatewayHarness
+from portico.testing.upstream import echo
 
 # Where there is a compiler, a stale or missing build is an error of the setup, not a reason to test less.
 MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] or shutil.which("cc") else ["interpreted"]
@@ -27,13 +28,12 @@ def shared_upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def upstream(shared_upstream: FakeUpstream) -> FakeUpstream:
-    """The module's upstream with nothing recorded yet and the echo handler."""
-    from portico.testing.upstream import echo
-
+def upstream(shared_upstream: FakeUpstream) -> Iterator[FakeUpstream]:
+    """The module's upstream with nothing recorded yet and the echo handler, which it has again afterwards."""
     shared_upstream.requests.clear()
     shared_upstream.handler = echo
-    return shared_upstream
+    yield shared_upstream
+    shared_upstream.handler = echo
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def gateway(mode: bool, shared_upstream: FakeUpstream) -> Iterator[GatewayHarnes
             {"name": "renamed", "paths": ["/renamed"], "upstream": "up", "preserve_host": False},
             {"name": "only-get", "paths": ["/only-get"], "methods": ["GET", "PUT"], "upstream": "up"},
             {"name": "small", "paths": ["/small"], "upstream": "up", "body_bytes": "1KiB"},
+            {"name": "whole", "paths": ["/whole"], "upstream": "up", "buffer": True, "body_bytes": "256KiB"},
             {"name": "no-websocket", "paths": ["/no-websocket"], "upstream": "up", "websocket": False},
             {"name": "all", "paths": ["/*"], "upstream": "up"},
         ],

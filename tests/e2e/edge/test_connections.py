@@ -245,6 +245,33 @@ def test_a_silent_upstream_is_504(gateway: GatewayHarness, upstream: FakeUpstrea
     assert 1.9 < time.monotonic() - began < 4
 
 
+def test_a_route_has_its_own_patience_for_a_connection(mode: bool) -> None:
+    """The only connection is busy: one route waits half a second for it, the other as long as for an answer."""
+
+    def handler(request: Request, connection: Connection) -> bytes | None:
+        if request.target == "/busy":
+            connection.gone(1.5)
+        return response()
+
+    with FakeUpstream(handler) as slow:
+        config = {
+            "upstreams": {"u": {"targets": [slow.url], "pool": {"max_connections": 1, "max_idle": 1}}},
+            "routes": [
+                {"name": "hasty", "paths": ["/hasty"], "upstream": "u", "timeouts": {"connect": "500ms"}},
+                {"name": "all", "paths": ["/*"], "upstream": "u"},
+            ],
+        }
+        with GatewayHarness(config, compiled=mode) as gateway, gateway.connect() as sock:
+            sock.sendall(b"GET /busy HTTP/1.1\r\nHost: a\r\n\r\n")
+            slow.wait_for(lambda: bool(slow.requests))
+            began = time.monotonic()
+            answer = gateway.request("GET", "/hasty")
+            assert (answer.status, answer.json()["code"]) == (504, "upstream_timeout")
+            assert time.monotonic() - began < 1.3
+            assert gateway.request("GET", "/patient").status == 200
+            assert Reader(sock).answer().status == 200
+
+
 def test_weights_are_kept(mode: bool) -> None:
     with FakeUpstream() as one, FakeUpstream() as two:
         config = {

@@ -296,6 +296,39 @@ def test_request_body_is_streamed_while_it_comes(gateway: GatewayHarness, upstre
         assert early.requests[0].body == b"firstlater"
 
 
+def test_a_buffered_body_goes_on_whole_and_with_its_length(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
+    with gateway.connect() as sock:
+        sock.sendall(b"POST /whole HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 100 "), "the edge itself asks for the body"
+        opened = upstream.connections
+        for piece in (b"first", b"x" * 100_000):
+            sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            time.sleep(0.1)
+        assert upstream.requests == []
+        assert upstream.connections == opened
+        sock.sendall(b"0\r\n\r\n")
+        assert Reader(sock).answer().status == 200
+        request = upstream.requests[0]
+        assert request.body == b"first" + b"x" * 100_000
+        assert (request.header("Content-Length"), request.header("Transfer-Encoding")) == ("100005", None)
+        assert request.header("Expect") is None
+        sock.sendall(b"POST /whole HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        time.sleep(0.1)
+        sock.sendall(b"okGET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        reader = Reader(sock)
+        assert [reader.answer().status, reader.answer().status] == [200, 200]
+    assert [each.target for each in upstream.requests] == ["/whole", "/whole", "/next"]
+
+
+def test_a_buffered_body_over_the_limit_never_reaches_the_upstream(
+    gateway: GatewayHarness, upstream: FakeUpstream
+) -> None:
+    piece = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
+    answer = gateway.request("POST", "/whole", {"Transfer-Encoding": "chunked"}, piece * 4 + b"0\r\n\r\n")
+    assert (answer.status, answer.json()["code"]) == (413, "body_too_large")
+    assert upstream.requests == []
+
+
 def test_large_bodies_both_ways(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
     body = bytes(range(256)) * 32 * 1024  # 8 MiB
     upstream.handler = lambda request, _: response(body=request.body)

@@ -63,8 +63,9 @@ class Pool(Target):
         self.queue[exchange] = None
         exchange.target_side = self
         route = exchange.route
-        if route is not None and route.first_byte > 0.0:
-            exchange.deadline = time.monotonic() + route.first_byte
+        if route is not None:
+            patience = route.connect or route.first_byte
+            exchange.deadline = time.monotonic() + patience if patience > 0.0 else 0.0
         self._open_more()
 
     def release(self, connection: UpstreamConnection) -> None:
