@@ -175,9 +175,7 @@ def test_bodies_both_ways(secure: GatewayHarness, upstream: FakeUpstream, author
     upstream.handler = lambda request, _: response(200, request.body)
     with connect(secure, authority.client()) as sock:
         for _ in range(2):
-            threading.Thread(
-                target=sock.sendall, args=[request_bytes("POST", "/", "a", {"Connection": "x"}, body)], daemon=True
-            ).start()
+            sock.sendall(request_bytes("POST", "/", "a", {"Connection": "x"}, body))
             assert Reader(sock).answer().body == body
 
 
