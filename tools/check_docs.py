@@ -83,7 +83,8 @@ class Checker:
 
     def shell(self, text: str) -> Iterator[str]:
         """Complaints about the commands and make targets in one line."""
-        for command, rest in COMMAND.findall(text):
+        for word, rest in COMMAND.findall(text):
+            command = self._whole(word, rest)
             if command not in self.commands:
                 yield f"`portico {command}` does not exist"
                 continue
@@ -94,6 +95,12 @@ class Checker:
             for target in targets.split():
                 if target not in self.targets and text.lstrip("$ ").startswith("make"):
                     yield f"the Makefile has no target {target}"
+
+    def _whole(self, word: str, rest: str) -> str:
+        """The command with its subcommand, where it is one of a group's."""
+        second = rest.split(maxsplit=1)[0] if rest.split() else ""
+        is_group = any(name.startswith(f"{word} ") for name in self.commands)
+        return f"{word} {second}" if is_group and re.fullmatch("[a-z-]+", second) else word
 
     def configuration(self, text: str, about: str) -> Iterator[str]:
         """Complaints about one block of YAML."""
@@ -195,17 +202,21 @@ def missing_key(schema: Schema, keys: list[str]) -> Iterator[str]:
 
 
 def commands() -> dict[str, set[str]]:
-    """Each command of the CLI with the options it takes."""
+    """Each command of the CLI with the options it takes; one of a group is "keys create"."""
     import typer.main
 
     from portico.cli.app import build
 
     group: Any = typer.main.get_command(build())
     own = {"-h", "--help"}
-    return {
-        name: own.union(*(set(parameter.opts + parameter.secondary_opts) for parameter in command.params))
-        for name, command in group.commands.items()
-    }
+    found = {}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        each = {name: command} if inner is None else {f"{name} {second}": part for second, part in inner.items()}
+        found[name] = own
+        for whole, part in each.items():
+            found[whole] = own.union(*(set(option.opts + option.secondary_opts) for option in part.params))
+    return found
 
 
 def main() -> int:

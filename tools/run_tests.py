@@ -1,14 +1,16 @@
 """Runs the tests in passes and says at the end what was skipped, and why.
 
 The edge's hot modules exist twice, interpreted and compiled: everything runs interpreted, then the edge's tests run
-again on the compiled modules (PORTICO_COMPILED=1). Tests that start processes run one at a time, since many of them
-measure time; up to three of them that fail are run once more, alone, and told. With PORTICO_REQUIRE_SERVICES=1, as in
-CI, what could not run is a failure.
+again on the compiled modules (PORTICO_COMPILED=1). Tests with processes that load the machine or measure time run one
+at a time, others beside each other; up to three of a pass with processes that fail are run once more, alone, and told.
+A PostgreSQL of their own is started for them where it is installed, unless PORTICO_TEST_POSTGRES names one. With
+PORTICO_REQUIRE_SERVICES=1, as in CI, what could not run is a failure.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import signal
@@ -22,11 +24,16 @@ from types import FrameType
 from typing import Final
 from xml.etree import ElementTree
 
+import private_postgres
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 TESTS: Final = ROOT / "tests"
 PURE: Final = ("unit", "conformance", "golden")  # no processes, no clocks: safe beside each other
 HOT: Final = ("unit/edge", "unit/identity", "conformance")  # run hot modules inside the test process
-FEW: Final = 3  # failures of a pass that measures time which are tried once more, and told
+TIMED: Final = ("chaos", "e2e/edge", "integration/test_change_*.py", "integration/test_supervisor_*.py")
+BESIDE: Final = 3  # tests with processes at a time; they wait more than they compute
+FEW: Final = 3  # failures of a pass with processes which are tried once more, and told
+POSTGRES: Final = "PORTICO_TEST_POSTGRES"
 NO_TESTS: Final = 5  # pytest's exit code when it found none
 
 
@@ -66,16 +73,25 @@ class Pass:
 def passes(long: bool, compiles: bool) -> Iterator[Pass]:
     """The runs of `make test`, or of `make test-long`."""
     marker = "long" if long else "not long"
-    rest = tuple(sorted(path.name for path in TESTS.iterdir() if path.is_dir() and path.name not in PURE))
+    timed, others = with_processes()
     yield Pass("interpreted", PURE, "0", 2, marker)
-    yield Pass("interpreted, processes", rest, "0", 0, marker)
+    yield Pass("interpreted, processes", others, "0", BESIDE, marker)
+    yield Pass("interpreted, processes, timed", timed, "0", 0, marker)
     if compiles:
         yield Pass("compiled", HOT, "1", 2, marker)
 
 
+def with_processes() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The test files that start processes: those of TIMED, and the others; paths below `tests`."""
+    files = [path.relative_to(TESTS) for path in sorted(TESTS.rglob("test_*.py")) if path.is_file()]
+    files = [path for path in files if path.parts[0] not in PURE]
+    timed = [path for path in files if any(path.is_relative_to(each) or path.match(each) for each in TIMED)]
+    return tuple(map(str, timed)), tuple(str(path) for path in files if path not in timed)
+
+
 def run(each: Pass, tally: Tally, extra: list[str]) -> None:
     """Run one pass and count it; a run that ends without a report counts as one failure."""
-    folders = [f"tests/{folder}" for folder in each.folders if any((TESTS / folder).rglob("test_*.py"))]
+    folders = [f"tests/{name}" for name in each.folders if (TESTS / name).exists()]
     if not folders:
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +99,7 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
         command = [sys.executable, "-m", "pytest", "-q", "-m", each.marker, f"--junitxml={report}", *extra, *folders]
         if each.processes:
             command += ["-n", str(each.processes), "--dist", "loadfile"]
-        print(f"== {each.name}: {' '.join(folders)}", flush=True)
+        print(f"== {each.name}: {' '.join(folders) if len(folders) < 10 else f'{len(folders)} files'}", flush=True)
         environment = {**os.environ, "PORTICO_COMPILED": each.compiled}
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
         before = tally.failed
@@ -92,9 +108,9 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
         if code not in (0, NO_TESTS) and tally.failed == before:
             tally.failed += 1
         again = tally.failed - before
-        if not each.processes and 0 < again <= FEW and report.is_file():
+        if "processes" in each.name and 0 < again <= FEW and report.is_file():
             print(f"== {each.name}: once more, what failed", flush=True)
-            command += ["--last-failed", "--last-failed-no-failures", "none"]
+            command += ["--last-failed", "--last-failed-no-failures", "none", "-n", "0"]
             if subprocess.run(command, cwd=ROOT, env=environment).returncode == 0:
                 tally.failed = before
                 tally.passed += again
@@ -123,8 +139,13 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     reason = obstacle()
     tally = Tally()
-    for each in passes(options.long, not reason):
-        run(each, tally, extra)
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get(POSTGRES):
+            url = stack.enter_context(private_postgres.cluster())
+            if url is not None:
+                os.environ[POSTGRES] = url
+        for each in passes(options.long, not reason):
+            run(each, tally, extra)
     if reason:
         tally.skipped.append(f"the edge's tests on compiled modules: {reason}")
     required = os.environ.get("PORTICO_REQUIRE_SERVICES") == "1"

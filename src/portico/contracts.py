@@ -226,6 +226,90 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """The database: `sqlite:///FILE` (inside the data directory when relative) or `postgresql://…`."""
+
+    url: str = "sqlite:///portico.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """Encrypted copies of the database: one each `every` seconds (0: none) in the folder `to`, the newest `keep`."""
+
+    every: float = 0.0
+    keep: int = 7
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Shared state: `memory://` or `redis://…`; `wait` is the longest that a request waits for it."""
+
+    url: str = "memory://"
+    wait: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role and the permissions that it grants."""
+
+    name: str
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Whose tokens are accepted beside our own. Keys: `secret` (shared), `jwks` (URL) or `discovery` (OIDC, URL)."""
+
+    name: str
+    issuer: str = ""
+    audience: str = ""
+    algorithms: tuple[str, ...] = ()
+    secret: str = ""
+    jwks: str = ""
+    discovery: str = ""
+    leeway: float = 30.0
+    roles: tuple[str, ...] = ("user",)  # granted to everyone whom it vouches for
+    roles_claim: str = ""  # a claim, dots between levels, that names further roles
+    tenant: str = "default"
+    tenant_claim: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """Whom a verified client certificate stands for; it must match all of `san`, `subject`, `fingerprint` given."""
+
+    principal: str
+    san: str = ""
+    subject: str = ""
+    fingerprint: str = ""
+    roles: tuple[str, ...] = ()
+    tenant: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of our own: `algorithm` EdDSA or HS256, lifetimes in seconds."""
+
+    issuer: str = "portico"
+    algorithm: str = "EdDSA"
+    access: float = 3600.0
+    refresh: float = 30 * 86400.0
+    accept: tuple[Issuer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who may call: roles (the built-in ones too), issuers of tokens, certificates, and how keys come into being."""
+
+    registration: str = "closed"  # closed | token | open
+    stale_for: float = 60.0  # seconds that what is known of callers is believed while the services are away
+    tokens: Tokens = Tokens()
+    roles: tuple[Role, ...] = ()
+    certificates: tuple[CertificateRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PluginSpec:
     """A plugin to start: its class by import string and its validated, plain configuration."""
 
@@ -245,10 +329,24 @@ class Snapshot:
     keys: tuple[Key, ...] = ()
     routes: tuple[Route, ...] = ()
     plugins: tuple[PluginSpec, ...] = ()
+    identity: Identity = Identity()
+    storage: Storage = Storage()  # the edge is not told
+    backups: Backups = Backups()
+    state: State = State()
     data_dir: str = ""
     log_level: str = "info"
     log_format: str = "auto"
     demo: bool = False  # `portico up --demo`: /metrics is open
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a services process is told at its start beside the snapshot."""
+
+    data_dir: str
+    index: int = 0
+    passphrase: str | None = field(default=None, repr=False)  # of the vault; None: a key file
+    internal_key: bytes = field(default=b"", repr=False)  # shared with the edge
 
 
 def dump(snapshot: Snapshot) -> str:

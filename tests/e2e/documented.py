@@ -40,8 +40,10 @@ def first_cells(page: Path, heading: str = "") -> list[str]:
 
 def codes(room: str) -> set[str]:
     """Every `code` that the source of a room can put into an answer or its log."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "src" / "portico" / room).rglob("*.py")]
-    places = {name: at for tree in trees for name, at in _takers(tree)}
+    source = ROOT / "src" / "portico"
+    trees = [ast.parse(path.read_text("utf-8")) for path in (source / room).rglob("*.py")]
+    takers = [*trees, ast.parse((source / "errors.py").read_text("utf-8"))]
+    places = {name: at for tree in takers for name, at in _takers(tree)}
     return {text for tree in trees for text in _given(tree, places) if CODE.fullmatch(text)}
 
 

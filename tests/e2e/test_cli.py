@@ -145,7 +145,7 @@ def test_routes_are_in_matching_order_and_show_ours(gateway: GatewayHarness) -> 
     routes = json.loads(gateway.cli("routes", "-c", str(gateway.config_path), "--json").stdout)["routes"]
     by_path = {route["path"]: route for route in routes}
     assert by_path["/users/*"]["source"] == "file"
-    assert by_path["/metrics"]["policies"][-2:] == ["api_key", "require"]
+    assert by_path["/metrics"]["policies"][-3:] == ["auth", "require", "key_limits"]
     assert by_path["/api/v1/public/status"]["source"] == "public"
 
 
@@ -336,7 +336,7 @@ def test_the_demo_key_is_on_the_screen_only(demo: GatewayHarness) -> None:
     assert key is not None
     for file in demo.data_dir.rglob("*"):
         if file.is_file():
-            assert key[0] not in file.read_text(), file
+            assert key[0].encode() not in file.read_bytes(), file
     assert (demo.data_dir / "demo.yaml").stat().st_mode & 0o777 == 0o600
     assert key[0] not in json.dumps(demo.status())
 

@@ -263,7 +263,7 @@ def test_the_text_shows_the_way_of_a_request(shown: GatewayHarness, upstream: Fa
     )
     assert "\nroute    users  (any host, /users/{id}, id=7)\n" in text
     assert "\n  not    inner  inner.example/users/*: its host is inner.example\n" in text
-    assert re.search(r"^authenticate +api_key +[\d.]+ µs +passes: the caller is key ada of tenant default$", text, re.M)
+    assert re.search(r"^authenticate +auth +[\d.]+ µs +passes: the caller is key ada of tenant default$", text, re.M)
     assert re.search(r'^limit +window +[\d.]+ µs +passes: .*RateLimit: "2/hour";r=1;t=\d+$', text, re.M)
     assert (
         f"\nforward  up → {upstream.url}\n  GET /users/7?token=*** HTTP/1.1\n  Host: 127.0.0.1:{shown.port}\n" in text
@@ -277,7 +277,7 @@ def test_the_text_shows_a_refusal_and_what_is_not_reached(shown: GatewayHarness)
     text = command(shown, "GET", "/users/7", "--live")
     assert "as the running gateway takes it now" in text
     assert re.search(
-        r"^authenticate +api_key +[\d.]+ µs +401 credentials_missing: this route needs an API key$", text, re.M
+        r"^authenticate +auth +[\d.]+ µs +401 credentials_missing: this route needs an API key$", text, re.M
     )
     assert re.search(r"^limit +window +- +not reached$", text, re.M)
     assert "\nanswer   401 credentials_missing\n  this route needs an API key\n  hint: " in text

@@ -8,6 +8,8 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,11 @@ def config(upstream: FakeUpstream, workers: int = 1, **more: Any) -> dict[str, A
 
 def places(gateway: GatewayHarness) -> dict[tuple[str, int], int]:
     return {(each["role"], each["index"]): each["pid"] for each in gateway.status()["processes"]}
+
+
+def edges(gateway: GatewayHarness) -> list[str]:
+    """The states of the edge processes, in alphabetical order."""
+    return sorted(each["state"] for each in gateway.status()["processes"] if each["role"] == "edge")
 
 
 def counted(gateway: GatewayHarness) -> int:
@@ -108,6 +115,32 @@ class Held:
         return response(200, b"here")
 
 
+class Restart:
+    """A gateway in the middle of a restart: the old edge still has one request, and ends when `finish` lets it go."""
+
+    def __init__(self, gateway: GatewayHarness, held: Held) -> None:
+        self.gateway = gateway
+        self.held = held
+        self.waiting, self.answers = in_thread(gateway.request, "GET", "/users/held")
+        assert held.arrived.wait(5)
+        self.restarting, self.done = in_thread(gateway.cli, "restart")
+        wait_for(lambda: len(gateway.status()["processes"]) == 3, 10)
+
+    def finish(self) -> None:
+        """Let the request be answered; return when it is and the restart has ended."""
+        self.held.go.set()
+        for thread in (self.waiting, self.restarting):
+            thread.join(20)
+        assert (self.answers[0].status, self.answers[0].body) == (200, b"here")
+
+
+@contextmanager
+def restart_under_way() -> Iterator[tuple[Restart, FakeUpstream]]:
+    held = Held()
+    with FakeUpstream(held) as upstream, GatewayHarness(config(upstream)) as gateway:
+        yield Restart(gateway, held), upstream
+
+
 def in_thread(function: Any, *arguments: Any) -> tuple[threading.Thread, list[Any]]:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(function(*arguments)), daemon=True)
@@ -116,21 +149,14 @@ def in_thread(function: Any, *arguments: Any) -> tuple[threading.Thread, list[An
 
 
 def test_what_is_in_flight_ends_in_the_old_process_while_the_new_one_serves() -> None:
-    held = Held()
-    with FakeUpstream(held) as upstream, GatewayHarness(config(upstream)) as gateway:
-        waiting, answers = in_thread(gateway.request, "GET", "/users/held")
-        assert held.arrived.wait(5)
-        restarting, done = in_thread(gateway.cli, "restart")
-        wait_for(lambda: [each["state"] for each in gateway.status()["processes"]].count("draining") == 1, 10)
-        wait_for(lambda: len(gateway.status()["processes"]) == 3, 10)
+    with restart_under_way() as (restart, _):
+        gateway = restart.gateway
+        wait_for(lambda: edges(gateway) == ["draining", "ready"], 10)
         assert gateway.status()["state"] == "ready"
         assert gateway.request("GET", "/users/1").status == 200
         assert gateway.cli("restart").stderr.startswith("portico: another restart is under way")
-        held.go.set()
-        for thread in (waiting, restarting):
-            thread.join(20)
-        assert answers[0].body == b"here"
-        assert done[0].returncode == 0
+        restart.finish()
+        assert restart.done[0].returncode == 0
         assert len(gateway.status()["processes"]) == 2
 
 
@@ -178,40 +204,27 @@ def test_code_that_does_not_start_breaks_the_restart_off_and_the_old_processes_g
 
 
 def test_a_reload_in_the_middle_of_a_restart_reaches_the_new_process() -> None:
-    held = Held()
-    with FakeUpstream(held) as upstream, GatewayHarness(config(upstream)) as gateway:
-        waiting, answers = in_thread(gateway.request, "GET", "/users/held")
-        assert held.arrived.wait(5)
-        restarting, done = in_thread(gateway.cli, "restart")
-        wait_for(lambda: len(gateway.status()["processes"]) == 3, 10)
+    with restart_under_way() as (restart, upstream):
+        gateway = restart.gateway
         changed = config(upstream)
         changed["routes"].append({"name": "new", "paths": ["/new/*"], "upstream": "users"})
         gateway.rewrite(changed)
         gateway.reload()
         wait_for(lambda: gateway.request("GET", "/new/1").status == 200)
-        held.go.set()
-        for thread in (waiting, restarting):
-            thread.join(20)
-        assert answers[0].status == 200
-        assert done[0].returncode == 0
+        restart.finish()
+        assert restart.done[0].returncode == 0
         assert gateway.request("GET", "/new/1").status == 200
         assert {each["version"] for each in gateway.status()["processes"]} == {2}
 
 
 def test_a_stop_in_the_middle_of_a_restart_ends_everything() -> None:
-    held = Held()
-    with FakeUpstream(held) as upstream, GatewayHarness(config(upstream)) as gateway:
-        waiting, answers = in_thread(gateway.request, "GET", "/users/held")
-        assert held.arrived.wait(5)
-        restarting, done = in_thread(gateway.cli, "restart")
-        wait_for(lambda: len(gateway.status()["processes"]) == 3, 10)
+    with restart_under_way() as (restart, _):
+        gateway = restart.gateway
         gateway.signal(signal.SIGTERM)
-        restarting.join(20)
-        assert done[0].returncode == 1
-        assert "the gateway is stopping" in done[0].stderr
-        held.go.set()
-        waiting.join(20)
-        assert answers[0].status == 200
+        restart.restarting.join(20)
+        assert restart.done[0].returncode == 1
+        assert "the gateway is stopping" in restart.done[0].stderr
+        restart.finish()
         assert gateway.process is not None
         assert gateway.process.wait(10) == 0
 

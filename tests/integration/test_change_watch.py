@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.integration.test_supervisor_reload import install
 
 from portico.testing import FakeUpstream, GatewayHarness, Reader, wait_for
@@ -88,11 +89,13 @@ def test_a_loop_that_stood_still_shows_in_the_status_and_in_the_metrics() -> Non
         assert lags(gateway)["edge 0"] > 0.5
 
 
-def test_cycles_and_errors_leave_no_memory_behind_and_collections_are_short(tmp_path: Path) -> None:
-    """Each of 4,000 requests leaves a cycle of 20 KB: 80 MB, if nobody looked for them."""
+@pytest.mark.parametrize("routes", [0, 3000])
+def test_cycles_and_errors_leave_no_memory_behind_and_collections_are_short(tmp_path: Path, routes: int) -> None:
+    """Each of 4,000 requests leaves a cycle of 20 KB: 80 MB, if nobody looked for them. Whatever is loaded."""
     install(tmp_path, "wasteful", WASTEFUL)
     with FakeUpstream() as upstream:
         told = {**config(upstream, policies={"wasteful": {}}), "plugins": {"wasteful": {}}}
+        told["routes"] += [{"name": f"r{n}", "paths": [f"/r{n}/*"], "upstream": "users"} for n in range(routes)]
         with GatewayHarness(told, env={"PYTHONPATH": str(tmp_path)}) as gateway:
             _waste(gateway, upstream)
 
@@ -112,4 +115,5 @@ def _waste(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
     shown = row(gateway, "edge")
     assert shown["rss"] - before < 30 << 20
     assert shown["gc"]["collections"] >= 2
-    assert shown["gc"]["longest"] < 0.02, "of processor time; 1 ms on a quiet machine"
+    assert shown["gc"]["median"] <= 0.005, "of processor time; under 1 ms on a quiet machine"
+    assert shown["gc"]["longest"] < 0.02, "once in a while something else takes the processor's caches"

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from portico import contracts
 from portico.errors import NotRunning
-from portico.runtime import control
+from portico.runtime import control, secret
 from portico.runtime.paths import read_record
 from portico.testing import Answer, Connection, FakeUpstream, GatewayHarness, Reader, Request, response, wait_for
 from portico.testing.client import request_bytes
@@ -105,6 +106,33 @@ def test_what_children_are_told_is_in_no_environment_and_no_argument() -> None:
             assert b"principal" not in environ
         assert digest not in json.dumps(gateway.status())
         assert digest not in gateway.output()
+
+
+def test_the_passphrase_is_in_no_environment_no_argument_and_no_answer() -> None:
+    word = "correct horse battery staple"
+    with GatewayHarness({"log": {"level": "debug"}}, env={"PORTICO_PASSPHRASE": word}) as gateway:
+        gateway.reload()
+        assert gateway.cli("restart").returncode == 0
+        for process in gateway.status()["processes"]:
+            environ = Path(f"/proc/{process['pid']}/environ").read_bytes()
+            assert b"PATH=" in environ
+            assert b"PORTICO_PASSPHRASE" not in environ
+            assert word.encode() not in environ
+            assert word.encode() not in Path(f"/proc/{process['pid']}/cmdline").read_bytes()
+        assert word not in json.dumps(gateway.status())
+        assert word not in gateway.output()
+
+
+def test_only_the_services_are_told_where_the_database_is() -> None:
+    told = "postgresql://portico:database-word@db.internal/portico"
+    snapshot = contracts.Snapshot(
+        1, "test", contracts.Server(()), storage=contracts.Storage(told), backups=contracts.Backups(60, to="/backups")
+    )
+    assert secret.for_role(snapshot, "services") is snapshot
+    for role in ("edge", "echo"):
+        text = contracts.dump(secret.for_role(snapshot, role))
+        assert "database-word" not in text
+        assert "/backups" not in text
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_supervisor_alone() -> None:

@@ -119,6 +119,12 @@ def test_what_needs_a_restart_is_refused_with_a_sentence() -> None:
         gateway.rewrite(config(upstream, "/new/*", server={"workers": 2}))
         with pytest.raises(ConfigError, match="the number of workers can't change in a running gateway"):
             gateway.reload()
+        gateway.rewrite(config(upstream, "/new/*", storage={"url": "sqlite:///other.db"}))
+        with pytest.raises(ConfigError, match="the database can't change in a running gateway"):
+            gateway.reload()
+        gateway.rewrite(config(upstream, "/new/*", state={"url": "redis://127.0.0.1:1/0"}))
+        with pytest.raises(ConfigError, match="the shared state can't change in a running gateway"):
+            gateway.reload()
         assert gateway.request("GET", "/old/1").status == 200
 
 

@@ -15,8 +15,10 @@ def main() -> NoReturn:
     """Run the command line; errors become one sentence, a hint and an exit code (docs/reference/exit-codes.md)."""
     from portico.cli import exits, output
     from portico.cli.app import build
+    from portico.runtime import environment
 
     try:
+        environment.refuse(os.environ)
         code = build()(standalone_mode=True)
     except PorticoError as error:
         output.tell(error, "--json" in sys.argv)

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from portico.cli import check, down, explain, plugins, reload, restart, routes, schema, status, up, version
+from portico.cli import (
+    check,
+    db,
+    down,
+    explain,
+    keys,
+    people,
+    plugins,
+    reload,
+    restart,
+    routes,
+    schema,
+    status,
+    token,
+    up,
+    vault,
+    version,
+)
 
 
 def build() -> typer.Typer:
@@ -20,4 +37,6 @@ def build() -> typer.Typer:
     )
     for module in (up, down, status, reload, restart, check, explain, routes, plugins, schema, version):
         app.command(module.__name__.rpartition(".")[2])(module.run)
+    for group in (keys, token, people, vault, db):
+        app.add_typer(group.build(), name=group.__name__.rpartition(".")[2])
     return app

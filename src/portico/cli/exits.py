@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from portico.errors import AlreadyRunning, ConfigError, NotRunning, PorticoError
+from portico.errors import AlreadyRunning, ConfigError, NotRunning, PorticoError, VariableError
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -18,7 +18,7 @@ INTERRUPTED: Final = 130
 def code_of(error: PorticoError) -> int:
     """The exit code that tells a script what kind of error it was."""
     match error:
-        case ConfigError():
+        case ConfigError() | VariableError():
             return CONFIG
         case NotRunning():
             return NOT_RUNNING

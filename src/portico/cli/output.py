@@ -47,5 +47,16 @@ def duration(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
+def moment(text: str | None) -> str:
+    """A time of an answer (RFC 3339, UTC) as a column has it: to the minute."""
+    return f"{text[:10]} {text[11:16]}" if text else ""
+
+
+def more(command: str, page: dict[str, Any]) -> list[str]:
+    """How to get the next page of a list, if there is one."""
+    cursor = page["next_cursor"]
+    return ["", f"There are more: portico {command} --after {cursor}"] if cursor else []
+
+
 def _hint(error: PorticoError) -> str:
     return f"hint: {error.hint}\n" if error.hint else ""

@@ -31,6 +31,10 @@ def _lines(body: dict[str, Any]) -> Iterator[str]:
         yield "  the last reload was refused:"
         yield from (f"    {line}" for line in config["last_error"].splitlines())
     yield f"  logs     {body['logs']}"
+    for name, state in body["dependencies"].items():
+        yield f"  {name:<8} {state['status']}, {state['detail']}"
+        if state["last_error"] and state["last_error"] != state["detail"]:
+            yield f"{'':11}last error: {state['last_error']}"
     yield ""
     yield from table(COLUMNS, (_row(process) for process in body["processes"]))
 

@@ -47,8 +47,3 @@ Named = Annotated[dict[K, T], BeforeValidator(_empty_mapping)]
 def beside(folder: Path, file: str | None) -> str | None:
     """A file's path, relative to the folder of the configuration."""
     return None if file is None else str(folder / file)
-
-
-def unavailable(what: str) -> str:
-    """The sentence for a setting of the contract whose behaviour is not there yet."""
-    return f"{what} not available in this version; leave it out"

@@ -37,13 +37,18 @@ def warnings(settings: Settings) -> list[str]:
         for name, upstream in settings.upstreams.items()
         if not upstream.tls.verify
     ]
-    if not settings.keys:
-        found += [
-            f"route {route.name} wants an API key, and keys has none: every request is refused"
-            for route in settings.routes
-            if route.auth
-        ]
-    return found
+    return [*found, *_certificates(settings)]
+
+
+def _certificates(settings: Settings) -> Iterator[str]:
+    """Routes that take client certificates which can't come, or stand for nobody."""
+    server = settings.server
+    asked = any(tls.client_auth != "none" for tls in (server.tls, *(each.tls for each in server.listen)))
+    for route in settings.routes:
+        if "certificate" in route.auth and not asked:
+            yield f"route {route.name} takes client certificates, and no listener asks for them (tls.client_auth)"
+        elif "certificate" in route.auth and not settings.certificates:
+            yield f"route {route.name} takes client certificates, and certificates has none: all are refused"
 
 
 def _repeated(section: str, field: str, values: list[tuple[int, str]]) -> Iterator[Finding]:

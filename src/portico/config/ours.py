@@ -9,7 +9,7 @@ from typing import Final
 
 from portico import contracts
 from portico.config.grammar import shape
-from portico.config.policies import api_key, body, request_id, require
+from portico.config.policies import auth, body, request_id, require
 from portico.config.routes import Layer, Route, in_order
 from portico.config.settings import Settings
 from portico.errors import PluginError
@@ -39,13 +39,13 @@ def mounted(settings: Settings, mounts: Sequence[tuple[str, contracts.Mount]]) -
 
 
 def edge(settings: Settings, *, demo: bool) -> Iterator[contracts.Route]:
-    """What the edge answers itself; /metrics wants a key with metrics:read unless this is a demonstration."""
+    """What the edge answers itself; /metrics wants metrics:read of its caller unless this is a demonstration."""
     steps = [request_id.policy(), body.policy(settings.server.limits.body_bytes)]
     for name, paths in HEALTH_PATHS:
         yield contracts.Route(
             name, paths, contracts.HEALTH, methods=("GET",), layer="public", source="edge", policies=in_order(steps)
         )
-    guarded = steps if demo else [*steps, api_key.policy(), require.policy([METRICS_PERMISSION])]
+    guarded = steps if demo else [*steps, *auth.policies(auth.KINDS), require.policy([METRICS_PERMISSION])]
     yield contracts.Route(
         "portico.metrics",
         ("/metrics",),
@@ -105,14 +105,17 @@ def _mount(
 
 
 def _steps(settings: Settings, layer: Layer, plugin: str, mount: contracts.Mount) -> tuple[contracts.Policy, ...]:
-    """The layer's policies, with the credentials and the permission that the mount itself demands."""
+    """The layer's policies, with the credentials and the permission that the mount itself demands.
+
+    Where the layer has `auth`, that says which credentials are taken, in the place of what each mount says.
+    """
     bound = _bound(layer, mount)
     steps = [*layer.policies(settings.server.limits.body_bytes if bound is None else bound, [])]
-    if mount.credentials and not set(mount.credentials) & set(api_key.KINDS):
+    if mount.credentials and not set(mount.credentials) & set(auth.KINDS):
         kinds = ", ".join(mount.credentials)
         raise PluginError(f"plugin {plugin} mounts {mount.path} for {kinds} only, and none of these is available")
     if (mount.credentials or mount.permission) and not layer.auth:
-        steps.append(api_key.policy())
+        steps += auth.policies(mount.credentials or auth.KINDS)
     if mount.permission:
         steps = [step for step in steps if step.id != "require"]
         steps.append(require.policy([*layer.require, mount.permission]))

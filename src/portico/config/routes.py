@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from portico import contracts
 from portico.config.base import Named, Several, Strict
 from portico.config.grammar import Host, Method, Path, path, shape
-from portico.config.policies import api_key, body, request_id, require
+from portico.config.policies import auth, body, request_id, require
 from portico.config.policies.access import Access
 from portico.config.policies.by import repeated
 from portico.config.policies.concurrent import Concurrent
@@ -46,7 +46,7 @@ AnyLimit = Annotated[
 ]
 
 
-class PolicyKeys(Access, api_key.Auth, require.Require, body.Body):
+class PolicyKeys(Access, auth.Auth, require.Require, body.Body):
     """The keys that routes and layers have in common."""
 
     limits: Several[AnyLimit] = Field(
@@ -72,7 +72,7 @@ class PolicyKeys(Access, api_key.Auth, require.Require, body.Body):
         steps = [request_id.policy(), body.policy(body_limit), *extra]
         steps += [policy for policy in (access, self.cors.policy() if self.cors else None, headers) if policy]
         if self.auth:
-            steps.append(api_key.policy())
+            steps += auth.policies(self.auth)
         if self.require:
             steps.append(require.policy(self.require))
         steps += [limit.policy() for limit in self.limits]

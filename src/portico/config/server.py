@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from portico import contracts
-from portico.config.base import Several, Strict, beside, unavailable
+from portico.config.base import Several, Strict, beside
 from portico.config.grammar import ListenHost, Network, UnixPath
 from portico.config.scalars import Duration, Name, PositiveDuration, Size, Text, Truth, choice, integer, sizes
 from portico.config.substitute import Finding
@@ -92,10 +92,6 @@ class Services(Strict):
     """The processes that serve Portico's own paths."""
 
     processes: Annotated[int, integer(1, 64)] = Field(default=1, description="Processes of the services")
-
-    def check(self) -> Iterator[Finding]:
-        if self.processes != 1:
-            yield ("processes",), unavailable("more than one services process is")
 
 
 class Limits(Strict):

@@ -11,10 +11,12 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from portico import contracts
 from portico.config.base import Named, Several, Strict
 from portico.config.grammar import Permission
+from portico.config.identity import BUILT_IN, Certificate, Identity, Registration, Roles, Tokens, plain
 from portico.config.places import Places
 from portico.config.routes import Layer, Route
 from portico.config.scalars import Name, Text, Truth, pattern
 from portico.config.server import Log, Server
+from portico.config.storage import Backups, State, Storage
 from portico.config.substitute import Finding, untangled
 from portico.config.upstreams import Upstream
 from portico.errors import Problem
@@ -70,6 +72,18 @@ class Settings(Strict):
     keys: Several[Key] = Field(default_factory=list, description="Static API keys, as hashes")
     routes: Several[Route] = Field(default_factory=list, description="Which request goes where")
     layers: Layers = Field(default_factory=Layers, description="Policies for Portico's own paths")
+    storage: Storage = Field(default_factory=Storage, description="The database")
+    backups: Backups = Field(default_factory=Backups, description="Encrypted copies of the database")
+    state: State = Field(default_factory=State, description="What processes share")
+    registration: Registration = Field(
+        default="closed", description="Who may register for an API key: closed, token (an invitation), open"
+    )
+    tokens: Tokens = Field(default_factory=Tokens, description="Tokens (JWT)")
+    roles: Roles = Field(default_factory=dict, description="Role → the permissions that it grants")
+    certificates: Several[Certificate] = Field(default_factory=list, description="Whom client certificates stand for")
+    identity: Identity = Field(
+        default_factory=Identity, description="What is believed of callers while the services are away"
+    )
     plugins: Named[Name, Plugin] = Field(
         default_factory=dict, description="Plugin id → its configuration, enabled: true"
     )
@@ -82,6 +96,25 @@ class Settings(Strict):
         for id_, plugin in self.plugins.items():
             if not plugin.enabled and id_ in ALWAYS:
                 yield ("plugins", id_, "enabled"), "must be true: keys of routes are its work; leave those keys out"
+        yield from self._unknown_roles()
+
+    def _unknown_roles(self) -> Iterator[Finding]:
+        known = {*BUILT_IN, *self.roles}
+        users: list[tuple[str | int, list[str]]] = [(index, each.roles) for index, each in enumerate(self.certificates)]
+        for index, names in users:
+            for at, name in enumerate(names):
+                if name not in known:
+                    yield ("certificates", index, "roles", at), f"is no role; there are: {', '.join(sorted(known))}"
+        for index, issuer in enumerate(self.tokens.accept):
+            for at, name in enumerate(issuer.roles):
+                if name not in known:
+                    path = ("tokens", "accept", index, "roles", at)
+                    yield path, f"is no role; there are: {', '.join(sorted(known))}"
+
+    @property
+    def plain_identity(self) -> contracts.Identity:
+        """Who may call, as the snapshot has it."""
+        return plain(self.registration, self.tokens, self.roles, self.certificates, self.identity)
 
     @property
     def source(self) -> str:

@@ -2,9 +2,9 @@
 
 IDENTIFY      request_id
 ADMIT         access, cors, body
-AUTHENTICATE  api_key
+AUTHENTICATE  auth
 AUTHORIZE     require
-LIMIT         rate, window, quota, concurrent
+LIMIT         key_limits, rate, window, quota, concurrent
 VALIDATE      (policies of plugins)
 CACHE         (policies of plugins)
 TRANSFORM     headers
@@ -39,9 +39,17 @@ async def admit_slowly(exchange: Exchange, steps: list[Step], first: Awaitable[R
     return answer
 
 
-def settle(exchange: Exchange, steps: list[Step]) -> None:
-    """Tell the steps that were asked, last first, that the exchange has ended."""
+def settle(exchange: Exchange, steps: list[Step]) -> Exception | None:
+    """Tell the steps that were asked, last first, that the exchange has ended; what one of them raised, if one did.
+
+    One that raises keeps none of the others from being told: they give back what they hold.
+    """
+    failure: Exception | None = None
     for index in range(exchange.rank - 1, -1, -1):
         told = steps[index].settle
         if told is not None:
-            told(exchange)
+            try:
+                told(exchange)
+            except Exception as error:
+                failure = error
+    return failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange
+from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange, decimal
 from portico.edge.http1.body import chunk
 
 
@@ -26,7 +26,7 @@ class Answering(Downstream):
         if exchange.response_edit is not None:
             fields = exchange.response_edit.apply(fields)
         self.out = b"".join([
-            b"HTTP/1.1 ", str(status).encode(), b" ", reason, fields, b"\r\nX-Request-Id: ", exchange.request_id,
+            b"HTTP/1.1 ", decimal(status), b" ", reason, fields, b"\r\nX-Request-Id: ", exchange.request_id,
             exchange.response_fields, self._framing(exchange, length), b"\r\n\r\n",
         ])  # fmt: skip
 
@@ -36,7 +36,7 @@ class Answering(Downstream):
         self.framed = True
         lines = b""
         if length >= 0:
-            lines = b"\r\nContent-Length: " + str(length).encode()
+            lines = b"\r\nContent-Length: " + decimal(length)
         elif length == UNKNOWN_LENGTH:
             if exchange.version == 11:
                 self.chunked = True

@@ -7,6 +7,7 @@ import ipaddress
 from typing import Any, Final
 
 from portico import contracts
+from portico.edge.callers import Callers
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Step
 from portico.edge.forward.health import Checker
@@ -14,26 +15,28 @@ from portico.edge.forward.resolve import Lookup, Resolver, SystemLookup, named
 from portico.edge.forward.upstream import Upstream
 from portico.edge.local import Ask, Health, Metrics
 from portico.edge.plan import CompiledRoute, Plan
+from portico.edge.policies import auth
 from portico.edge.record import Recorder
 from portico.edge.routes import Entry, Table, methods_of
 from portico.edge.state import EdgeState
 from portico.edge.tls import Contexts
-from portico.identity.keys import Keys
 
 ANSWER: Final = 1000  # the phase after all others, for routes that the edge answers itself
+ANY_CREDENTIAL: Final = {"kinds": ["api_key", "jwt", "certificate"]}
 REQUEST_ID: Final = contracts.Policy("request_id", contracts.IDENTIFY, 0, "portico.edge.policies.request_id:build")
 
 
 class Builder:
     """Makes plans for one worker, and keeps upstreams and limits across them."""
 
-    def __init__(self, recorder: Recorder, ask: Ask, principal_key: bytes) -> None:
+    def __init__(self, recorder: Recorder, ask: Ask, principal_key: bytes, callers: Callers | None = None) -> None:
         self.recorder = recorder
+        self.callers = callers or Callers()
         self.ask = ask
         self.principal_key = principal_key
         self.state: EdgeState | None = None
         self.upstreams: dict[str, tuple[contracts.Upstream, Upstream]] = {}
-        self.shared: dict[Any, Any] = {}
+        self.shared: dict[Any, Any] = {"callers": self.callers}
         self.services: contracts.Upstream | None = None
         self.lookup: Lookup | None = None  # how names of targets are looked up; None: as the system does
         self.contexts = Contexts()
@@ -65,7 +68,9 @@ class Builder:
         plan.tls = servers
         plan.trusted = [ipaddress.ip_network(network) for network in snapshot.server.trusted_proxies]
         self._keep(upstreams)
+        self.recorder.keep({"-", *(route.name for route in snapshot.routes)}, set(upstreams))
         self.contexts.commit()
+        self.callers.configure(snapshot.identity)
         for name, (_, upstream) in upstreams.items():
             upstream.tls = clients.get(name)  # also of one that is kept: its files may have changed
         return plan
@@ -151,7 +156,8 @@ class Builder:
         """The last step of a route that the edge answers itself."""
         assert self.state is not None
         if spec.upstream == contracts.HEALTH:
-            return Step("health", ANSWER, Health(self.state, self.ask, Keys(snapshot.keys), snapshot.demo).answer)
+            who = auth.policy(ANY_CREDENTIAL, PolicyContext(snapshot, spec, self.shared))
+            return Step("health", ANSWER, Health(self.state, self.ask, who, snapshot.demo).answer)
         if spec.upstream == contracts.METRICS:
             return Step("metrics", ANSWER, Metrics(self.ask).answer)
         return None

@@ -155,7 +155,7 @@ class ClientConnection(Answering):
     def _next_head(self) -> bytes:
         """The next head without its final empty line; empty when it is not complete, or was refused."""
         buffer = self.buffer
-        if buffer.startswith(b"\r\n") and not self.empty_line:
+        if buffer[0] == 13 and buffer.startswith(b"\r\n") and not self.empty_line:
             self.empty_line = True
             buffer = self.buffer = buffer[2:]
         at = buffer.find(b"\r\n\r\n", self.scanned)
@@ -436,10 +436,9 @@ class ClientConnection(Answering):
         self.state.in_flight -= 1
         route = exchange.route
         if route is not None and route.settles:
-            try:
-                settle(exchange, route.steps)
-            except Exception as error:
-                self.state.trouble("a policy failed to settle", error, exchange.request_id)
+            failure = settle(exchange, route.steps)
+            if failure is not None:
+                self.state.trouble("a policy failed to settle", failure, exchange.request_id)
         now = time.monotonic()
         self.touched = now
         self.state.recorder.record(exchange, now)

@@ -18,6 +18,7 @@ FEW: Final = 1_000  # objects that have grown old for which a look at all old on
 FULL_EVERY: Final = (
     60.0  # seconds after which old objects are looked at all the same, also while requests are in flight
 )
+RECENT: Final = 100  # looks whose time is remembered
 MOST: Final = 40_000  # objects that are looked at in one go: about 2 ms
 
 
@@ -29,6 +30,7 @@ class Collector:
         self.grown = 0  # those of them that did so since the last look at old ones
         self.collections = 0
         self.longest = 0.0  # seconds of processor time that one look took
+        self.recent: list[float] = []  # what the last ones took
         self._young_at = 0.0
         self._full_at = 0.0
 
@@ -50,8 +52,10 @@ class Collector:
             self._look_at_old()
 
     def report(self) -> dict[str, Any]:
-        """What `portico status --json` shows of it: `longest` in seconds."""
-        return {"collections": self.collections, "longest": round(self.longest, 6), "old": self.old}
+        """What `portico status --json` shows of it: `longest`, and the `median` of the last hundred, in seconds."""
+        median = sorted(self.recent)[len(self.recent) // 2] if self.recent else 0.0
+        times = {"longest": round(self.longest, 6), "median": round(median, 6)}
+        return {"collections": self.collections, **times, "old": self.old}
 
     def _look_at_young(self, young: int) -> None:
         if young > MOST:
@@ -75,6 +79,8 @@ class Collector:
     def _look(self, generation: int) -> int:
         began = time.thread_time()
         found = gc.collect(generation)
-        self.longest = max(self.longest, time.thread_time() - began)
+        took = time.thread_time() - began
+        self.longest = max(self.longest, took)
+        self.recent = [*self.recent[1 - RECENT :], took]
         self.collections += 1
         return found

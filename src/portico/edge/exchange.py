@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 UNKNOWN_LENGTH: Final = -1  # a body whose length is not known beforehand: chunked towards HTTP/1.1
 NO_BODY: Final = -3
+PROBLEM: Final = (
+    b"\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff"
+)
+
+NUMBERS: Final = [b"%d" % number for number in range(1000)]
+
+
+def decimal(number: int) -> bytes:
+    """The digits of a number; most are small."""
+    return NUMBERS[number] if 0 <= number < 1000 else str(number).encode()
 
 
 class Response:
@@ -188,7 +198,7 @@ class Exchange:
                 "request_id": self.request_id.decode("latin-1"),
             }
         ).encode()
-        lines = b"\r\nContent-Type: application/problem+json\r\nCache-Control: no-store" + fields
+        lines = PROBLEM + fields
         return Response(status, body, lines, code)
 
 
@@ -209,7 +219,7 @@ class Step:
         name: str,
         phase: int,
         check: Callable[[Exchange], Response | Awaitable[Response | None] | None],
-        peek: Callable[[Exchange], Response | None] | None = None,
+        peek: Callable[[Exchange], Response | Awaitable[Response | None] | None] | None = None,
         settle: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.name = name

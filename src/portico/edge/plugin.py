@@ -41,13 +41,19 @@ class Access(BasePlugin[dict[str, Any]]):
 
 
 class ApiKeys(BasePlugin[dict[str, Any]]):
-    """Who calls, by API key, and what they may do."""
+    """Who calls, by API key, token or certificate, and what they may do."""
 
-    info: ClassVar = PluginInfo("api_keys", PluginType.SECURITY, order=20, summary="API keys and permissions")
+    info: ClassVar = PluginInfo(
+        "api_keys", PluginType.SECURITY, order=20, summary="API keys, tokens, certificates and permissions"
+    )
 
     def policies(self) -> list[PolicySpec]:
         """The policies that the plugin brings."""
-        return [_policy("api_key", AUTHENTICATE, 10), _policy("require", AUTHORIZE, 10)]
+        return [
+            _policy("auth", AUTHENTICATE, 10),
+            _policy("require", AUTHORIZE, 10),
+            _policy("key_limits", LIMIT, 5),
+        ]
 
 
 class Limits(BasePlugin[dict[str, Any]]):

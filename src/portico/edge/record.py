@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
 from portico.edge.accesslog import AccessLog
-from portico.edge.exchange import Exchange
+from portico.edge.exchange import Exchange, decimal
 
 if TYPE_CHECKING:
     from portico.edge.plan import CompiledRoute
@@ -20,6 +20,7 @@ PLAIN: Final = bytes(set(range(0x21, 0x7F)) - set(b'"\\'))  # what the inside of
 COUNTED: Final = (
     "connections_accepted", "upstream_truncated", "parse_errors", "tls_handshake_failed", "proxy_header_invalid",
 )  # fmt: skip
+REMOVED: Final = "(removed)"  # under this name goes on what was counted of routes and upstreams that are no more
 CLASSES: Final = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
@@ -34,6 +35,12 @@ class Histogram:
         """Count one."""
         self.buckets[0 if seconds <= FIRST else bisect_left(BOUNDS, seconds)] += 1
         self.sum += seconds
+
+    def add(self, other: Histogram) -> None:
+        """Count all that the other has counted."""
+        for index in range(len(self.buckets)):
+            self.buckets[index] += other.buckets[index]
+        self.sum += other.sum
 
     def report(self) -> list[Any]:
         """[buckets, sum, count]."""
@@ -50,6 +57,18 @@ class RouteStats:
         self.refused: dict[str, int] = {}
         self.latency = Histogram()
 
+    def fold(self, into: RouteStats) -> None:
+        """Add what is counted here to another's; what exchanges in flight still count here, is counted there."""
+        for key, number in self.requests.items():
+            into.requests[key] = into.requests.get(key, 0) + number
+        refused = sum(self.refused.values())
+        if refused:
+            into.refused["-"] = into.refused.get("-", 0) + refused
+        into.latency.add(self.latency)
+        self.requests = into.requests
+        self.refused = into.refused
+        self.latency = into.latency
+
 
 class UpstreamStats:
     """What is counted of one upstream; outlives reloads."""
@@ -62,6 +81,14 @@ class UpstreamStats:
     def count(self, outcome: str) -> None:
         """Count one outcome: a status class ("2xx") or an error code."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def fold(self, into: UpstreamStats) -> None:
+        """Add what is counted here to another's; what exchanges in flight still count here, is counted there."""
+        for outcome, number in self.outcomes.items():
+            into.outcomes[outcome] = into.outcomes.get(outcome, 0) + number
+        into.latency.add(self.latency)
+        self.outcomes = into.outcomes
+        self.latency = into.latency
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer."""
@@ -95,6 +122,13 @@ class Recorder:
         if stats is None:
             stats = self.upstreams[name] = UpstreamStats(name)
         return stats
+
+    def keep(self, routes: set[str], upstreams: set[str]) -> None:
+        """Let go of all but these. What is counted of the others goes on under one name: the sums never fall."""
+        for route in [each for each in self.routes if each not in routes and each != REMOVED]:
+            self.routes.pop(route).fold(self.route(REMOVED))
+        for upstream in [each for each in self.upstreams if each not in upstreams and each != REMOVED]:
+            self.upstreams.pop(upstream).fold(self.upstream(REMOVED))
 
     def count(self, name: str) -> None:
         """Count one event."""
@@ -131,10 +165,10 @@ class Recorder:
             b'","route":', route.log_name,
             b',"method":"', exchange.method if usual else escape(exchange.method),
             b'","path":"', clean(exchange.target, len(exchange.query), route.redact),
-            b'","status":', str(exchange.status).encode(),
-            b',"duration_us":', str(int(seconds * 1000000.0)).encode(),
-            b',"bytes_in":', str(exchange.bytes_in).encode(),
-            b',"bytes_out":', str(exchange.bytes_out).encode(),
+            b'","status":', decimal(exchange.status),
+            b',"duration_us":', decimal(int(seconds * 1000000.0)),
+            b',"bytes_in":', decimal(exchange.bytes_in),
+            b',"bytes_out":', decimal(exchange.bytes_out),
             b',"client":"', exchange.client,
             b'","principal":', b'"-"' if principal is None else principal.label,
             b',"upstream":"', exchange.upstream,

@@ -38,6 +38,13 @@ def sweep(state: EdgeState, now: float) -> None:
             paused[number].transport.abort()  # a loop that does not read is not told that the client has left
 
 
+def part(state: EdgeState) -> None:
+    """The time for draining is over: end the tunnels as their peers would, with all that waits written out first."""
+    for connection in list(state.connections):
+        if connection.phase == TUNNEL:
+            connection.transport.close()
+
+
 def held(connection: ClientConnection, exchange: Exchange) -> int:
     """Bytes that wait in memory for this exchange's client and upstream."""
     size = len(connection.buffer) + len(exchange.pending) + int(connection.transport.get_write_buffer_size())

@@ -15,6 +15,7 @@ from portico import contracts
 from portico.edge.accesslog import AccessLog
 from portico.edge.board import Board
 from portico.edge.build import Builder
+from portico.edge.callers import Callers
 from portico.edge.collector import Collector
 from portico.edge.exchange import Step
 from portico.edge.explain.explainer import Explainer
@@ -23,7 +24,7 @@ from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.record import Recorder, RouteStats
 from portico.edge.routes import Table
 from portico.edge.state import EdgeState
-from portico.edge.sweep import sweep
+from portico.edge.sweep import part, sweep
 from portico.errors import PluginError, PorticoError
 from portico.kernel import discovery
 from portico.kernel.channel import AsyncChannel, Message
@@ -35,6 +36,7 @@ from portico.telemetry.lag import LoopLag
 
 SWEEP: Final = 0.2  # seconds between two looks for what has waited too long
 ASK_TIMEOUT: Final = 2.0
+PARTING: Final = 0.5  # seconds for the last bytes, when the time for draining is over
 
 
 class Worker:
@@ -48,7 +50,9 @@ class Worker:
         self._configure_logs(self.snapshot)
         self.lifecycle = Lifecycle([], ServiceContainer())
         self.recorder = Recorder(AccessLog(os.path.join(boot["logs_dir"], "access.log")))
-        self.builder = Builder(self.recorder, self.ask, bytes.fromhex(boot["keys"]["principal"]))
+        key = bytes.fromhex(boot["keys"]["principal"])
+        self.callers = Callers(boot["services_socket"] or "", key)
+        self.builder = Builder(self.recorder, self.ask, key, self.callers)
         self.listeners: list[Listener] = []
         self.questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.asked = 0
@@ -76,6 +80,7 @@ class Worker:
         try:
             state.plan = self.builder.build(self.snapshot, state)
             self.recorder.log.start()
+            self.callers.start()
             self._listen(state)
             loop.add_signal_handler(signal.SIGTERM, self.drain)
             self.collector.start(time.monotonic())
@@ -83,6 +88,7 @@ class Worker:
             self.channel.send({"type": "ready"})
             await self._serve(state)
         finally:
+            await self.callers.stop()
             await self.lifecycle.stop()
             self.recorder.log.stop()
         self.channel.send({"type": "drained", "report": self.report(state)})
@@ -171,6 +177,7 @@ class Worker:
 
     def _renew(self, state: EdgeState, upstream: str) -> None:
         """Use none of the connections to `upstream` any longer than for the exchange that each is busy with."""
+        self.callers.renew()
         try:
             state.plan = self.builder.renewed(upstream, self.snapshot, state)
         except Exception as error:
@@ -222,7 +229,12 @@ class Worker:
         for connection in list(state.connections):
             connection.drain()
         state.loop.call_later(SWEEP, self._idle)
-        state.loop.call_later(state.plan.drain, self.finished.set)
+        state.loop.call_later(state.plan.drain, self._part, state)
+
+    def _part(self, state: EdgeState) -> None:
+        """What has not ended in its time, ends now; tunnels in good order."""
+        part(state)
+        state.loop.call_later(PARTING, self.finished.set)
 
     def _stop_accepting(self) -> None:
         for listener in self.listeners:
@@ -241,6 +253,7 @@ class Worker:
     def report(self, state: EdgeState) -> dict[str, Any]:
         """What `portico status` and the metrics show of this process."""
         counters = self.recorder.report()
+        counters["counts"].update(self.callers.counts())
         counters["gauges"] = {"connections": len(state.connections), "in_flight": state.in_flight}
         return {
             "pid": os.getpid(),

@@ -18,13 +18,27 @@ MAX_HEADER: Final = 64 * 1024
 
 
 class Principal:
-    """A caller whose credential was accepted."""
+    """A caller whose credential was accepted.
 
-    def __init__(self, id: str, kind: str, tenant: str, permissions: tuple[str, ...]) -> None:  # noqa: A002
+    `id`: a key's id, a person's (`ISSUER:SUBJECT` when another issuer vouches for them) or a device's name. `roles` are
+    where permissions came from; `permissions` are all there are. `session`: the one that a token of ours belongs to.
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        kind: str,
+        tenant: str,
+        permissions: tuple[str, ...],
+        roles: tuple[str, ...] = (),
+        session: str = "",
+    ) -> None:
         self.id = id
         self.kind = kind  # key | person | device
         self.tenant = tenant
         self.permissions = permissions
+        self.roles = roles
+        self.session = session
         self.label = json.dumps(id).encode()  # as a log shows it
         self._all = "*" in permissions
         self._exact = frozenset(permissions)
@@ -43,6 +57,18 @@ class Principal:
             if _covers(grant, parts):
                 return True
         return False
+
+    def covering(self, permission: str) -> str:
+        """The grant that covers `permission`, the narrowest first; "" when none does."""
+        if not self.allows(permission):
+            return ""
+        if permission in self._exact:
+            return permission
+        parts = permission.split(":", 2)
+        for grant in self._wide:
+            if _covers(grant, parts):
+                return ":".join(grant)
+        return "*"
 
 
 def _grants(permissions: tuple[str, ...]) -> tuple[list[str], ...]:
@@ -68,7 +94,15 @@ def sign(principal: Principal, request_id: bytes, now: float, key: bytes) -> byt
     id, so that the value is worth nothing with another request.
     """
     text = json.dumps(
-        [principal.id, principal.kind, principal.tenant, list(principal.permissions), int(now * 1000)],
+        [
+            principal.id,
+            principal.kind,
+            principal.tenant,
+            list(principal.permissions),
+            int(now * 1000),
+            list(principal.roles),
+            principal.session,
+        ],
         separators=(",", ":"),
     )
     payload = urlsafe_b64encode(text.encode()).rstrip(b"=")
@@ -88,11 +122,11 @@ def verify(header: bytes, request_id: bytes, now: float, key: bytes) -> Principa
 
 
 def _read(values: Any, now: float) -> Principal | None:
-    name, kind, tenant, permissions, made = values
+    name, kind, tenant, permissions, made, roles, session = values
     age = now - made / 1000
     if age > LIFETIME or age < -SKEW:
         return None
-    return Principal(name, kind, tenant, tuple(permissions))
+    return Principal(name, kind, tenant, tuple(permissions), tuple(roles), session)
 
 
 def _mac(payload: bytes, request_id: bytes, key: bytes) -> bytes:

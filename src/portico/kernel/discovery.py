@@ -12,7 +12,10 @@ from portico.errors import PluginError
 from portico.kernel.plugin import AnyPlugin, BasePlugin, PluginInfo
 
 GROUP: Final = "portico.plugins"
-DEFAULT: Final = ("access", "api_keys", "headers", "limits", "public", "request_id")  # there unless `enabled: false`
+# There unless `enabled: false`.
+DEFAULT: Final = (
+    "access", "admin", "api_keys", "auth", "headers", "limits", "public", "request_id", "state", "storage",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

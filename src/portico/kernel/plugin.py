@@ -64,10 +64,16 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a plugin says about something it depends on; `detail` is shown to operators, so it carries no secret."""
+    """What a plugin says about something it depends on; its texts are shown to operators, so they carry no secret.
+
+    `detail` is about now. `latency` is how many seconds the dependency took to answer, None: as long as the plugin did.
+    `last_error` is what failed last, also when all is well again.
+    """
 
     ok: bool
     detail: str = ""
+    latency: float | None = None
+    last_error: str = ""
 
 
 class BasePlugin(Generic[Config]):
@@ -114,7 +120,7 @@ class ProvidesRouter(Protocol):
 
 @runtime_checkable
 class ReportsHealth(Protocol):
-    """Has a dependency whose state /api/v1/public/status shows."""
+    """Has a dependency whose state /api/v1/public/status shows, by the class's `dependency` or else the plugin's id."""
 
     async def health(self) -> Health:
         """The dependency's state now; answers within a second."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,11 +12,10 @@ from portico.contracts import Mount, PluginSpec, Snapshot
 from portico.errors import ConfigError
 from portico.kernel import discovery, order
 from portico.kernel.plugin import AnyPlugin, PolicySpec, ProvidesPolicy, ProvidesRouter
-from portico.runtime import certificates
+from portico.runtime import certificates, environment
 from portico.runtime.demo import Demo
 from portico.runtime.options import UpOptions
 
-# What a reload can't change: (its place in the file, what it is, where the snapshot has it).
 Get = Callable[[Snapshot], object]
 
 # What a reload can't change: its place in the file, what it is, where the snapshot has it.
@@ -25,6 +24,8 @@ FIXED: Final[tuple[tuple[tuple[str, ...], str, Get], ...]] = (
     (("server", "workers"), "the number of workers", lambda snapshot: snapshot.server.workers),
     (("server", "services"), "the number of services processes", lambda snapshot: snapshot.server.services_processes),
     (("data_dir",), "the data directory", lambda snapshot: snapshot.data_dir),
+    (("storage",), "the database", lambda snapshot: snapshot.storage),
+    (("state",), "the shared state", lambda snapshot: snapshot.state),
 )
 
 
@@ -77,8 +78,13 @@ class Builder:
             plugin_policies={spec.id: policy_kind(spec) for each in plugins for spec in each.policies},
             demo=self.options.demo,
         )
-        warnings = [*compiled.warnings, *certificates.check(settings, compiled.snapshot)]
-        return Built(settings, compiled.snapshot, tuple(warnings))
+        snapshot = compiled.snapshot
+        warnings = [*compiled.warnings, *certificates.check(settings, snapshot), *_apart(snapshot), *self._unknown()]
+        return Built(settings, snapshot, tuple(warnings))
+
+    def _unknown(self) -> Iterator[str]:
+        text = self.config.read_text("utf-8", "replace") if self.config is not None else ""
+        return environment.unknown(os.environ, text)
 
     def must_fit(self, running: Built, new: Built) -> None:
         """ConfigError when `new` differs from `running` in what only a restart can change."""
@@ -90,6 +96,13 @@ class Builder:
         ]
         if problems:
             raise ConfigError(problems)
+
+
+def _apart(snapshot: Snapshot) -> Iterator[str]:
+    """What several services processes would not share."""
+    count = snapshot.server.services_processes
+    if count > 1 and snapshot.state.url.startswith("memory:"):
+        yield f"state.url: memory:// is kept by each of the {count} services processes for itself; redis:// is shared"
 
 
 class Prepared:

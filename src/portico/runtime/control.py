@@ -1,6 +1,6 @@
 """Asking a running gateway: one JSON line over its control socket, one JSON line back, or several.
 
-→ {"ask": "status"}        (status | reload | restart | explain, with "question" | down)
+→ {"ask": "status"}        (status | reload | restart | explain, with "question" | services, with "call" | down)
 ← {"progress": "…"}            any number of these, while a restart goes on
 ← {"ok": true, "body": {…}}   or   {"ok": false, "error": "…", "problems": [{file, line, path, message}, …]}
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from portico.errors import ConfigError, ControlError, NotRunning, Problem
+from portico.errors import ConfigError, ControlError, NotReady, NotRunning, Problem
 from portico.runtime import paths
 
 TIMEOUT: Final = 60.0  # seconds; a reload waits for every child
@@ -90,7 +90,8 @@ def _body(answer: Any) -> dict[str, Any]:
         return body
     if answer.get("problems"):
         raise ConfigError([Problem(**problem) for problem in answer["problems"]])
-    raise ControlError(str(answer.get("error", "refused without a reason")))
+    refusal = NotReady if answer.get("not_ready") else ControlError
+    raise refusal(str(answer.get("error", "refused without a reason")), str(answer.get("hint", "")))
 
 
 def stop(data_dir: Path, timeout: float = 3600.0) -> int:

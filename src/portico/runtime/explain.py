@@ -15,6 +15,8 @@ from portico.runtime import control
 from portico.runtime.child import Child
 from portico.runtime.control_server import Reply
 from portico.runtime.gather import Answers, Gatherer
+from portico.runtime.options import EDGE
+from portico.runtime.secret import for_role
 
 PATIENCE: Final = 30.0  # seconds for a process that imports and compiles
 
@@ -47,7 +49,7 @@ def live(data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
 def fresh(snapshot: contracts.Snapshot, question: dict[str, Any]) -> dict[str, Any]:
     """What a gateway that has just started on `snapshot` would do."""
     command = [sys.executable, "-P", "-m", "portico.edge.explain"]
-    asked = json.dumps({"snapshot": contracts.dump(snapshot), "question": question})
+    asked = json.dumps({"snapshot": contracts.dump(for_role(snapshot, EDGE)), "question": question})
     ended = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=PATIENCE, check=False)
     try:
         told: dict[str, Any] = json.loads(ended.stdout)

@@ -33,9 +33,14 @@ class Gatherer:
         self._open: dict[int, Question] = {}
 
     def ask(
-        self, children: Iterable[Child], what: str, done: Callable[[Answers], None], **more: dict[str, Any]
+        self,
+        children: Iterable[Child],
+        what: str,
+        done: Callable[[Answers], None],
+        patience: float = PATIENCE,
+        **more: dict[str, Any],
     ) -> None:
-        """Ask each of `children`, with `more` in the message; `done` gets what came within PATIENCE, once."""
+        """Ask each of `children`, with `more` in the message; `done` gets what came within `patience` seconds, once."""
         self._last += 1
         number = self._last
         question = Question(what, {}, done)
@@ -44,7 +49,7 @@ class Gatherer:
                 question.waiting[child.pid] = child
         self._open[number] = question
         if question.waiting:
-            self._loop.later(PATIENCE, lambda: self._finish(number))
+            self._loop.later(patience, lambda: self._finish(number))
         else:
             self._finish(number)
 

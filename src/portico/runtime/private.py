@@ -17,7 +17,7 @@ from portico.runtime.options import SERVICES
 from portico.runtime.tree import Tree
 from portico.services.bind import bind
 
-WAIT: Final = 3.0  # seconds
+WAIT: Final = 5.0  # seconds; a start takes 1.5 of them, and more on a busy machine
 
 
 class PrivateSocket:

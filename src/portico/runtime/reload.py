@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from portico import contracts
@@ -15,6 +15,8 @@ from portico.runtime.build import Builder, Built
 from portico.runtime.child import Child
 from portico.runtime.journal import Journal
 from portico.runtime.loop import Loop
+from portico.runtime.options import ECHO, EDGE, SERVICES
+from portico.runtime.secret import for_role
 from portico.runtime.tree import Tree
 
 PATIENCE: Final = 15.0  # seconds for every child to take a snapshot
@@ -38,7 +40,6 @@ class Reloader:
         self._builder = builder
         self._version = 0  # of the newest snapshot made
         self._candidate: Built | None = None
-        self._text = ""
         self._waiting: set[int] = set()  # pids
         self._done: Done = _nobody
         self._again = False  # SIGHUP came meanwhile: the file may have changed once more
@@ -79,15 +80,21 @@ class Reloader:
 
     def _offer(self, candidate: Built) -> None:
         self._candidate = candidate
-        self._text = contracts.dump(candidate.snapshot)
         self._waiting = set()
-        for child in self._tree.ready("edge", "services", "echo"):
+        for child, text in self._texts(candidate.snapshot):
             pid = child.pid
-            if self._send(child, self._text, candidate.snapshot.version):
+            if self._send(child, text, candidate.snapshot.version):
                 self._waiting.add(pid)
         version = candidate.snapshot.version
         self._loop.later(PATIENCE, lambda: self._too_slow(version))
         self._check()
+
+    def _texts(self, snapshot: Snapshot) -> Iterator[tuple[Child, str]]:
+        """Every child that is ready, with the snapshot as its role gets it."""
+        for role in (EDGE, SERVICES, ECHO):
+            children = self._tree.ready(role)
+            text = contracts.dump(for_role(snapshot, role)) if children else ""
+            yield from ((child, text) for child in children)
 
     def _send(self, child: Child, text: str, version: int) -> bool:
         child.sent_version = version
@@ -132,10 +139,12 @@ class Reloader:
 
     def catch_up(self) -> None:
         """Send the running snapshot to children that began with an older one."""
-        text = ""
-        for child in self._tree.ready("edge", "services", "echo"):
-            if child.sent_version < self.snapshot.version and self._candidate is None:
-                text = text or contracts.dump(self.snapshot)
+        if self._candidate is not None or all(
+            child.sent_version >= self.snapshot.version for child in self._tree.ready(EDGE, SERVICES, ECHO)
+        ):
+            return
+        for child, text in self._texts(self.snapshot):
+            if child.sent_version < self.snapshot.version:
                 self._send(child, text, self.snapshot.version)
 
     def _roll_back(self, reason: str) -> None:

@@ -34,6 +34,16 @@ def process_status(child: Child, now: float) -> dict[str, Any]:
     }
 
 
+def dependencies(services: list[Child]) -> dict[str, dict[str, Any]]:
+    """{"dependencies": name → state}, of each the worst that a services process has seen."""
+    found: dict[str, Any] = {}
+    for child in services:
+        for name, state in child.report.get("dependencies", {}).items():
+            if name not in found or found[name]["status"] == "ok":
+                found[name] = state
+    return {"dependencies": found}
+
+
 def overall(children: list[Child], was_ready: bool, stopping: bool) -> str:
     """starting → ready ⇄ degraded → draining."""
     if stopping:

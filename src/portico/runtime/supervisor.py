@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import secrets
 import signal
@@ -16,7 +17,7 @@ from portico import __version__, contracts
 from portico.errors import StartError
 from portico.kernel import compiled
 from portico.kernel.channel import Message
-from portico.runtime import banner, explain, paths, status
+from portico.runtime import banner, call, explain, paths, secret, status
 from portico.runtime.build import Builder
 from portico.runtime.child import READY, STARTING, Child
 from portico.runtime.control_server import ControlServer, Reply
@@ -60,6 +61,7 @@ class Supervisor:
         self.private = PrivateSocket(self.loop, self.tree)
         self.listeners: list[Listener] = []
         self.keys = {"principal": secrets.token_hex(32)}
+        self.passphrase: str | None = None
         self.failure = ""
         self.announced = False
         self.was_ready = False
@@ -69,6 +71,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until stopped. Raises a PorticoError when the gateway can't start."""
+        self.passphrase = secret.take(os.environ)
         with contextlib.ExitStack() as stack:
             stack.callback(self.loop.close)
             self._prepare(stack)
@@ -110,7 +113,7 @@ class Supervisor:
     def _hold(self, wanted: Path, stack: contextlib.ExitStack) -> None:
         self.data_dir = paths.prepare_data_dir(wanted)
         lock = PidFile(self.data_dir)
-        lock.acquire()
+        lock.acquire_after_commands()
         stack.callback(lock.release)
 
     def _record(self) -> paths.Record:
@@ -158,7 +161,7 @@ class Supervisor:
             "type": "boot",
             "role": child.role,
             "index": child.index,
-            "snapshot": contracts.dump(snapshot),
+            "snapshot": contracts.dump(secret.for_role(snapshot, child.role)),
             "keys": self.keys,
             "listeners": listeners,
             "services_socket": str(self.private.path),
@@ -166,6 +169,8 @@ class Supervisor:
             "data_dir": str(self.data_dir),
             "logs_dir": str(self.data_dir / "logs"),
         }
+        if child.role == SERVICES:
+            message["passphrase"] = self.passphrase
         return message, [each["fd"] for each in listeners]
 
     def is_ready(self, child: Child) -> None:
@@ -189,7 +194,7 @@ class Supervisor:
             lines = banner.summary(
                 [listener.address for listener in self.listeners],
                 str(self.builder.config or "defaults"),
-                str(self.data_dir / "logs"),
+                self.data_dir,
                 self.options.role,
                 seconds,
             )
@@ -243,7 +248,8 @@ class Supervisor:
 
         match message.get("what"):
             case "health":
-                answer({"body": {"edge": self._half(EDGE), "services": self._half(SERVICES)}})
+                dependencies = status.dependencies(self.tree.ready(SERVICES))
+                answer({"body": {"edge": self._half(EDGE), "services": self._half(SERVICES), **dependencies}})
             case "metrics":
                 self.scraper.scrape(lambda: answer({"body": {"text": self._metrics()}}))
             case what:
@@ -313,11 +319,13 @@ class Supervisor:
             case "explain":
                 workers = self.tree.ready(EDGE)
                 explain.answer(self.gatherer, workers, asked.get("question"), self.reloads.snapshot, reply)
+            case "services":
+                call.answer(self.gatherer, self.tree, self.options.role, asked.get("call"), reply)
             case "down":
                 reply({"ok": True, "body": {"pid": self._record().pid}})
                 self.stop()
             case _:
-                reply({"ok": False, "error": "what can be asked is: status, reload, restart, explain, down"})
+                reply({"ok": False, "error": "what can be asked is: status, reload, restart, explain, services, down"})
 
     def _status(self) -> dict[str, Any]:
         now = time.monotonic()
@@ -336,6 +344,7 @@ class Supervisor:
             "data_dir": str(self.data_dir),
             "logs": str(self.data_dir / "logs"),
             "listeners": [listener.address for listener in self.listeners],
+            **status.dependencies(self.tree.ready(SERVICES)),
             "processes": [status.process_status(child, now) for child in self.tree.children],
         }
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.dependencies import models
 
 import portico
+from portico.contracts import Mount
 from portico.errors import PluginError
 from portico.kernel.plugin import AnyPlugin, ProvidesRouter
-from portico.services import problems
-from portico.services.frame import Frame
+from portico.services import document, problems
+from portico.services.frame import INTERNAL, Frame
+
+
+@runtime_checkable
+class ProvidesInternal(Protocol):
+    """Answers the edge under /_portico/, where no listener leads and `Frame` asks for the edge's proof."""
+
+    def internal(self) -> APIRouter:
+        """The router, asked for once, after `start`; every path begins with /_portico/."""
+        ...
 
 
 def build(plugins: Sequence[AnyPlugin], key: bytes) -> Frame:
@@ -29,9 +40,14 @@ def build(plugins: Sequence[AnyPlugin], key: bytes) -> Frame:
         redirect_slashes=False,
     )
     problems.install(app)
+    mounts: list[Mount] = []
     for plugin in plugins:
         if isinstance(plugin, ProvidesRouter):
             _include(app, plugin, plugin.info.id)
+            mounts += plugin.mounts
+        if isinstance(plugin, ProvidesInternal):
+            _include_internal(app, plugin, plugin.info.id)
+    _describe(app, mounts)
     return Frame(app, key)
 
 
@@ -56,3 +72,28 @@ def _include(app: FastAPI, plugin: ProvidesRouter, name: str) -> None:
         for method in sorted(getattr(route, "methods", None) or ("GET",)):
             if (method, path) not in declared and not (method == "HEAD" and ("GET", path) in declared):
                 raise PluginError(f"plugin {name!r} has a route {method} {path} that its `mounts` don't declare")
+
+
+def _include_internal(app: FastAPI, plugin: ProvidesInternal, name: str) -> None:
+    try:
+        router = plugin.internal()
+    except Exception as error:  # the plugin's own code
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(f"plugin {name!r} failed to make its internal router: {cause}") from error
+    for route in router.routes:
+        path = str(getattr(route, "path", ""))
+        if not path.startswith(INTERNAL + "/"):
+            raise PluginError(f"plugin {name!r} has an internal route {path} that is not below {INTERNAL}/")
+    app.include_router(router, include_in_schema=False)
+
+
+def _describe(app: FastAPI, mounts: Sequence[Mount]) -> None:
+    """Let the application's OpenAPI document tell what the edge does with each path as well; made at the first call."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        made = app.openapi_schema is not None
+        found = plain()
+        return found if made else document.complete(found, mounts)
+
+    app.openapi = openapi  # type: ignore[method-assign]

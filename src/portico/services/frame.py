@@ -1,7 +1,8 @@
-"""What surrounds every request of the services: its id, its caller, security fields."""
+"""What surrounds every request of the services: its id, its caller, security fields, the edge's own paths."""
 
 from __future__ import annotations
 
+import hmac
 import time
 from typing import Final
 
@@ -13,6 +14,8 @@ from portico.services.problems import problem
 from portico.telemetry import logs
 
 POLICY_VIOLATION: Final = 1008  # RFC 6455 7.4.1
+INTERNAL: Final = "/_portico"  # what edge and services say to each other
+INTERNAL_PROOF: Final = b"portico internal 1"
 SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -27,12 +30,14 @@ class Frame:
     """ASGI middleware. Puts `request_id` and `principal` (None: anonymous) into `request.state`.
 
     The principal comes from the edge in X-Portico-Principal, signed with `key` for this request. One that can't be
-    verified is refused, not ignored.
+    verified is refused, not ignored. Paths under /_portico/ exist for the edge only, which proves itself in
+    X-Portico-Internal.
     """
 
     def __init__(self, app: ASGIApp, key: bytes) -> None:
         self._app = app
         self._key = key
+        self._proof = hmac.digest(key, INTERNAL_PROOF, "sha256").hex().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -44,20 +49,28 @@ class Frame:
         signed = headers.get("x-portico-principal")
         principal = None if signed is None else self._verify(signed, request_id)
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "principal": principal}
+        refusal = None
         if signed is not None and principal is None:
+            detail = "the caller's signed principal can't be verified"
+            refusal = problem(request_id, 401, "principal_invalid", detail, "try again")
+        elif not self._reachable(scope["path"], headers):
+            refusal = problem(request_id, 404)
+        if refusal is not None:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION})  # before accepting: a 403
-                return
-            refusal = problem(
-                request_id, 401, "principal_invalid", "the caller's signed principal can't be verified", "try again"
-            )
-            await refusal(scope, receive, _Secured(send))
+            else:
+                await refusal(scope, receive, _Secured(send))
             return
         with logs.bound(request_id=request_id):
             try:
                 await self._app(scope, receive, _Secured(send))
             except Exception as error:  # answered as a problem already; the server would only log it once more
                 logs.get("portico.services").error("unexpected error", path=scope["path"], exc_info=error)
+
+    def _reachable(self, path: str, headers: Headers) -> bool:
+        if not (path == INTERNAL or path.startswith(INTERNAL + "/")):
+            return True
+        return hmac.compare_digest(headers.get("x-portico-internal", "").encode("latin-1"), self._proof)
 
     def _verify(self, signed: str, request_id: str) -> Principal | None:
         return verify(signed.encode("latin-1"), request_id.encode("latin-1"), time.time(), self._key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +22,13 @@ class Link:
         self.channel = channel
         self.orders: asyncio.Queue[Message] = asyncio.Queue()
         self.requests = 0  # handled, for the report
+        self.dependencies: dict[str, dict[str, Any]] = {}  # as last seen, for the report
         self._born = time.monotonic()
         self._lag = LoopLag(asyncio.get_running_loop())
         self._last = 0
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+        self.do: Callable[[Any], Awaitable[dict[str, Any]]] = _nothing_yet  # a command
 
     async def listen(self) -> None:
         """Handle messages until the supervisor is gone."""
@@ -61,16 +65,35 @@ class Link:
 
     def _answer(self, message: Message) -> None:
         answer: Message = {"type": "answer", "id": message["id"]}
+        if message["what"] == "call":
+            task = asyncio.create_task(self._call(answer, message.get("call")))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+            return
         if message["what"] == "report":
             answer["body"] = self._report()
         else:
             answer["error"] = f"the services can't answer {message['what']!r}"
         self.channel.send(answer)
 
+    async def _call(self, answer: Message, called: Any) -> None:
+        self.channel.send({**answer, "body": await self.do(called)})
+
     def _report(self) -> dict[str, Any]:
         age = time.monotonic() - self._born
         lag = self._lag.p99()
-        return {"pid": os.getpid(), "age": age, "rss": _resident(), "requests": self.requests, "lag": lag}
+        return {
+            "pid": os.getpid(),
+            "age": age,
+            "rss": _resident(),
+            "requests": self.requests,
+            "lag": lag,
+            "dependencies": self.dependencies,
+        }
+
+
+async def _nothing_yet(_: Any) -> dict[str, Any]:
+    return {"error": "the services are still starting"}
 
 
 def _resident() -> int:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import HTTPException as FastAPIHTTPException
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from portico.errors import AccountError, Busy, Invalid, Missing, Reused, StorageError, Taken, Unknown
+from portico.telemetry import logs
+
 MEDIA_TYPE: Final = "application/problem+json"
+CHALLENGE: Final = 'Bearer realm="portico"'  # of every 401 (RFC 9110 15.5.2, RFC 6750 3)
 MAX_ERRORS: Final = 50  # of one body; a list of a million wrong items is answered in kilobytes
 
 KNOWN: Final = {
@@ -20,11 +26,46 @@ KNOWN: Final = {
     403: ("forbidden", "the caller may not do this", "ask an administrator for the permission"),
     404: ("not_found", "there is nothing at this path", "GET /openapi.json lists every path"),
     405: ("method_not_allowed", "this path does not take this method", "the Allow field lists the methods it takes"),
+    409: ("conflict", "this does not fit what is there", "get the present state, and decide anew"),
     413: ("body_too_large", "the body is too large", "send less at once"),
+    415: ("unsupported_media_type", "the body is of a media type that this path does not take", "see /docs"),
     422: ("invalid_request", "the request has a wrong or missing value", "`errors` names each; /docs shows the schema"),
+    429: ("too_many_attempts", "too many attempts were made", "try again after Retry-After seconds"),
     500: ("internal_error", "something went wrong here", "the logs tell more under this request_id"),
     503: ("unavailable", "this is not available now", "try again later"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an error is told in HTTP."""
+
+    status: int
+    code: str
+    hint: str
+
+
+# What repositories refuse; the message is theirs.
+ACCOUNTS: Final[dict[type[AccountError], Told]] = {
+    Invalid: Told(422, code="invalid_request", hint="correct the value"),
+    Taken: Told(409, code="taken", hint="choose another"),
+    Missing: Told(404, code="not_found", hint="lists show what there is"),
+    Unknown: Told(401, code="token_unknown", hint="ask for a new one"),
+    Reused: Told(401, code="token_reused", hint="log in again"),
+    Busy: Told(503, code="too_busy", hint="try again in a moment"),
+}
+OTHERWISE: Final = Told(409, code="conflict", hint="get the present state, and decide anew")
+
+
+class Refused(FastAPIHTTPException):
+    """Raised by a service to answer with a problem; what isn't said is taken from what is usual for the status."""
+
+    def __init__(
+        self, status: int, code: str = "", detail: str = "", hint: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, detail, dict(headers) if headers else None)
+        self.code = code
+        self.hint = hint
 
 
 class ProblemResponse(JSONResponse):
@@ -57,13 +98,16 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
-    return ProblemResponse(body, status, {**(headers or {}), "Cache-Control": "no-store"})
+    fields = {"WWW-Authenticate": CHALLENGE} if status == 401 else {}
+    return ProblemResponse(body, status, {**fields, **(headers or {}), "Cache-Control": "no-store"})
 
 
 def install(app: FastAPI) -> None:
     """Make every refusal of the application a problem."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(AccountError, _account)
+    app.add_exception_handler(StorageError, _storage)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -75,17 +119,39 @@ def request_id(request: Request) -> str:
 async def _http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     said = error.detail if isinstance(error.detail, str) and error.detail != _phrase(error.status_code) else ""
-    return problem(request_id(request), error.status_code, detail=said, headers=error.headers)
+    code, hint = (error.code, error.hint) if isinstance(error, Refused) else ("", "")
+    return problem(request_id(request), error.status_code, code, said, hint, headers=error.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
     # The message and the place only: the input and its context may hold what must not be said back.
     errors = [
-        {"path": ".".join(str(part) for part in each["loc"]), "message": str(each["msg"])}
+        {"path": ".".join(_said(part) for part in each["loc"]), "message": str(each["msg"])}
         for each in error.errors()[:MAX_ERRORS]
     ]
     return problem(request_id(request), 422, errors=errors)
+
+
+def _said(part: object) -> str:
+    """A part of a place; a key that the caller made up is not said back whole."""
+    text = str(part)
+    return text if len(text) <= 64 else text[:64] + "…"
+
+
+async def _account(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, AccountError)
+    told = next((each for kind, each in ACCOUNTS.items() if isinstance(error, kind)), OTHERWISE)
+    headers = {"Retry-After": "1"} if told.status == 503 else None
+    errors = [{"path": error.field, "message": str(error)}] if isinstance(error, Invalid) else None
+    found = str(error)
+    return problem(request_id(request), told.status, told.code, found, told.hint, headers=headers, errors=errors)
+
+
+async def _storage(request: Request, error: Exception) -> ProblemResponse:
+    logs.get("portico.services").error("the database can't be used", path=request.url.path, cause=str(error))
+    detail = "the database can't be used at this moment; nothing was changed"
+    return problem(request_id(request), 503, "database_unavailable", detail, headers={"Retry-After": "1"})
 
 
 async def _unexpected(request: Request, error: Exception) -> ProblemResponse:

@@ -1,13 +1,14 @@
 """The services process: takes its orders from the supervisor, runs the plugins and serves their routes.
 
-From the supervisor: `boot` (once, first), `reload`, `drain`, `ask` what="report", `answer`. To it: `ready`, `failed`,
-`reloaded`, `refused`, `drained`, `answer`, `ask` what="health". SIGTERM is a drain. When the channel closes, the
-supervisor is gone and so is this process, at once.
+From the supervisor: `boot` (once, first), `reload`, `drain`, `ask` what="report" or "call", `answer`. To it: `ready`,
+`failed`, `reloaded`, `refused`, `drained`, `answer`, `ask` what="health". SIGTERM is a drain. When the channel closes,
+the supervisor is gone and so is this process, at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -21,8 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 from portico import contracts
 from portico.errors import PluginError, PorticoError
 from portico.kernel.channel import AsyncChannel, Message
+from portico.services import commands
 from portico.services.bind import bind
+from portico.services.frame import INTERNAL
 from portico.services.generation import Generation
+from portico.services.health import EVERY
 from portico.services.link import Link
 from portico.services.server import Server, make
 from portico.telemetry import logs
@@ -66,7 +70,7 @@ class ServicesProcess:
         self._current: Generation | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._name = "services"
-        self._key = b""
+        self._boot = contracts.Boot("")
         self._drain = 0.0
         self._leaving = False
 
@@ -81,9 +85,14 @@ class ServicesProcess:
         serving = asyncio.create_task(server.serve(sockets=[sock]))
         while not (server.started or serving.done()):
             await asyncio.sleep(STARTUP_POLL)
+        gc.freeze()  # what was loaded stays; __main__ has switched the collector off for as long
+        gc.enable()
+        self._link.do = self._do
         self._link.channel.send({"type": "ready"})
+        watching = asyncio.create_task(self._watch())
         while (order := await self._link.orders.get())["type"] == "reload":
             await self._reload(order["snapshot"])
+        watching.cancel()
         await self._leave(server)
         server.config.timeout_graceful_shutdown = self._drain  # type: ignore[assignment]  # a reload may have changed it
         server.should_exit = True
@@ -95,8 +104,9 @@ class ServicesProcess:
     async def _leave(self, server: Server) -> None:
         """Listen no more, and let the other side close its connections: on each of them a request may be on its way."""
         self._leaving = True
-        for listening in server.servers:
-            listening.close()
+        if self._current is not None:
+            self._current.host.leaving.set()
+        server.take_no_more()
         deadline = time.monotonic() + min(LEAVE, self._drain)
         while server.server_state.connections and time.monotonic() < deadline:
             await asyncio.sleep(STARTUP_POLL)
@@ -105,10 +115,11 @@ class ServicesProcess:
         snapshot = contracts.load(boot["snapshot"])
         self._name = f"services-{boot['index']}"
         self._log(snapshot)
-        os.nice(NICENESS)
-        self._key = bytes.fromhex(boot["keys"]["principal"])
+        key = bytes.fromhex(boot["keys"]["principal"])
+        self._boot = contracts.Boot(boot["data_dir"], boot["index"], boot.get("passphrase"), key)
         self._drain = snapshot.server.limits.drain
-        self._current = await Generation.begin(snapshot, self._key, self._link.ask)
+        self._current = await Generation.begin(snapshot, self._boot, self._link.ask)
+        os.nice(NICENESS)  # not before: what waits for a new process should not wait longer than it must
         inherited = boot.get("listeners")
         sock = socket.socket(fileno=inherited[0]["fd"]) if inherited else bind(Path(boot["services_socket"]))
         return make(self.handle, self._drain), sock
@@ -119,8 +130,22 @@ class ServicesProcess:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request (ASGI) with the plugins of now."""
         assert self._current is not None
-        self._link.requests += 1
+        if not scope["path"].startswith(INTERNAL):
+            self._link.requests += 1
         await self._current.handle(scope, receive, _Parting(send) if self._leaving else send)
+
+    async def _watch(self) -> None:
+        """Keep the report's word on dependencies young."""
+        while True:
+            assert self._current is not None
+            host = self._current.host
+            self._link.dependencies = await host.dependencies.check(host.plugins)
+            await asyncio.sleep(EVERY)
+
+    async def _do(self, called: Any) -> dict[str, Any]:
+        assert self._current is not None
+        host = self._current.host
+        return await commands.answer(self._current.lifecycle.services, host.snapshot.identity, called)
 
     async def _reload(self, text: str) -> None:
         snapshot = contracts.load(text)
@@ -130,14 +155,14 @@ class ServicesProcess:
             current.host.snapshot = snapshot
         else:
             try:
-                self._current = await Generation.begin(snapshot, self._key, self._link.ask)
+                self._current = await Generation.begin(snapshot, self._boot, self._link.ask)
             except Exception as error:  # what runs goes on
                 sentence = _sentence("reload refused", error)
                 self._link.channel.send({"type": "refused", "version": snapshot.version, "error": sentence})
                 return
             task = asyncio.create_task(self._retire(current, self._drain))
             self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            task.add_done_callback(self._retired)
         self._drain = snapshot.server.limits.drain
         self._log(snapshot)
         self._link.channel.send({"type": "reloaded", "version": snapshot.version})
@@ -147,6 +172,13 @@ class ServicesProcess:
             await generation.retire(patience)
         except PluginError as error:
             logs.get("portico.services").error("plugins failed to stop", cause=str(error))
+
+    def _retired(self, task: asyncio.Task[None]) -> None:
+        """Free what the generation was, in 0.1 s: its cycles would wait for long otherwise, and the heap grow."""
+        self._retiring.discard(task)
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
     async def stop(self, patience: float) -> None:
         """Stop the plugins of this generation and of older ones."""

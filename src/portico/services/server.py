@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+
+from portico.services.taking import Taking
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -15,7 +19,35 @@ KEEP_ALIVE: Final = 3600  # seconds; the edge decides how long its idle connecti
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to the process."""
+    """A uvicorn server that leaves signals to the process, and connections to other processes."""
+
+    taking: Taking | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections from the one socket given."""
+        assert sockets is not None
+        kind: Any = self.config.http_protocol_class
+
+        def protocol() -> asyncio.Protocol:
+            made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
+            return made
+
+        self.taking = Taking(sockets[0], protocol)
+        self.taking.start()
+        self.servers = []
+        self.started = True
+
+    def take_no_more(self) -> None:
+        """Leave what comes to other processes."""
+        if self.taking is not None:
+            self.taking.close()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more, let what is in flight end, close."""
+        self.take_no_more()
+        if self.taking is not None:
+            await self.taking.wait_closed()
+        await super().shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -24,6 +24,7 @@ MASKED: Final = "[masked]"
 MAX_TEXT: Final = 8192  # characters of one value: a log is no place for a body
 MAX_ITEMS: Final = 64
 MAX_DEPTH: Final = 6
+TALKATIVE: Final = ("alembic", "sqlalchemy", "aiosqlite", "asyncio")  # libraries whose info is about themselves
 FORMATS: Final = ("auto", "pretty", "json")
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
@@ -59,6 +60,8 @@ def configure(level: str, format: str, stream: TextIO, *, process: str = "") -> 
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(max(number, logging.INFO))  # libraries' debug output carries bodies and credentials
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def get(name: str) -> FilteringBoundLogger:

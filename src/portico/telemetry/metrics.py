@@ -37,6 +37,10 @@ COUNTS: Final = {
     "parse_errors": "Requests refused because their head or body framing broke HTTP's grammar.",
     "tls_handshake_failed": "Client connections closed because their TLS handshake failed or took too long.",
     "proxy_header_invalid": "Client connections closed because they began without a valid PROXY header.",
+    "credentials_refused": "Credentials that were shown and not accepted.",
+    "key_lookups": "API keys asked of the services because the edge did not know them, or not well enough.",
+    "token_cache_hits": "Tokens that were verified before.",
+    "token_cache_misses": "Tokens that had to be verified.",
 }
 GAUGES: Final = {"connections": "Client connections open now.", "in_flight": "Requests in flight now."}
 

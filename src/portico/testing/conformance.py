@@ -15,20 +15,23 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any, Final
 
-from portico.contracts import PHASES, Listen, Mount, Server, Snapshot
+from portico.contracts import PHASES, Boot, Listen, Mount, Server, Snapshot
 from portico.kernel.container import ServiceContainer
-from portico.kernel.discovery import import_object, load
+from portico.kernel.discovery import import_object, instantiate, load, resolve
+from portico.kernel.order import arrange
 from portico.kernel.plugin import AnyPlugin, PluginType, ProvidesPolicy, ProvidesRouter
 from portico.services.host import Host
 
 HEAVY: Final = (
-    "aiohttp", "fastapi", "grpc", "mcp", "prometheus_client", "pyarrow", "pydantic", "redis", "rich", "sqlalchemy",
-    "starlette", "typer", "uvicorn", "yaml",
+    "aiohttp", "aiosqlite", "alembic", "asyncpg", "fastapi", "grpc", "mcp", "prometheus_client", "pyarrow", "pydantic",
+    "redis", "rich", "sqlalchemy", "sqlcipher3", "starlette", "typer", "uvicorn", "yaml",
 )  # fmt: skip
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 POLICY_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?")
@@ -44,7 +47,9 @@ def default_services() -> ServiceContainer:
         return {"edge": "ok", "services": "ok"}
 
     services = ServiceContainer()
-    services.provide(Host, Host(Snapshot(1, "conformance", Server((Listen("main", "127.0.0.1", 8771),))), ask))
+    snapshot = Snapshot(1, "conformance", Server((Listen("main", "127.0.0.1", 8771),)))
+    services.provide(Snapshot, snapshot)
+    services.provide(Host, Host(snapshot, ask))
     return services
 
 
@@ -69,6 +74,36 @@ class Subject:
     def make(self) -> AnyPlugin:
         """A new plugin."""
         return self.kind()(deepcopy(self.config))
+
+    @asynccontextmanager
+    async def surroundings(self) -> AsyncIterator[ServiceContainer]:
+        """What a plugin finds when it initializes: the plugins it requires run, on a data directory of their own."""
+        services = self.services()
+        with tempfile.TemporaryDirectory(prefix="portico-conformance-") as folder:
+            if not services.has(Boot):
+                services.provide(Boot, Boot(folder, internal_key=bytes(32)))
+            started: list[AnyPlugin] = []
+            try:
+                for plugin in _required(self.kind()):
+                    started.append(plugin)
+                    await plugin.initialize(services)
+                    await plugin.start()
+                yield services
+            finally:
+                for plugin in reversed(started):
+                    await plugin.stop()
+
+
+def _required(kind: type[AnyPlugin]) -> list[AnyPlugin]:
+    """The plugins that `kind` requires, directly or not, in the order of their start."""
+    found: dict[str, AnyPlugin] = {}
+    names = list(kind.info.requires)
+    while names:
+        name = names.pop()
+        if name not in found:
+            found[name] = instantiate(name, resolve([name])[0].factory, {})
+            names += found[name].info.requires
+    return arrange(found.values())
 
 
 def check_info(subject: Subject) -> None:
@@ -101,10 +136,11 @@ def check_lifecycle(subject: Subject) -> None:
         before = _resources()
         for _ in range(2):
             plugin = subject.make()
-            await plugin.initialize(subject.services())
-            await plugin.start()
-            await plugin.stop()
-            await plugin.stop()
+            async with subject.surroundings() as services:
+                await plugin.initialize(services)
+                await plugin.start()
+                await plugin.stop()
+                await plugin.stop()
         await _nothing_stays(before)
 
     asyncio.run(live())
@@ -117,12 +153,13 @@ def check_half_done(subject: Subject) -> None:
         before = _resources()
         for stages in range(4):
             plugin = subject.make()
-            if stages >= 1:
-                await plugin.initialize(subject.services())
-            if stages >= 2:
-                await _cut_short(plugin.start(), stages - 2)
-            await plugin.stop()
-            await plugin.stop()
+            async with subject.surroundings() as services:
+                if stages >= 1:
+                    await plugin.initialize(services)
+                if stages >= 2:
+                    await _cut_short(plugin.start(), stages - 2)
+                await plugin.stop()
+                await plugin.stop()
         await _nothing_stays(before)
 
     asyncio.run(live())
@@ -180,16 +217,17 @@ async def _check_router(subject: Subject, plugin: Any) -> None:
         assert not mount.permission or mount.credentials, f"{mount.path}: a permission without credentials"
     declared = [(mount.method, mount.path) for mount in mounts]
     assert len(set(declared)) == len(declared), "a path is mounted twice"
-    await plugin.initialize(subject.services())
-    try:
-        await plugin.start()
-        served = {
-            (method, getattr(route, "path", ""))
-            for route in plugin.router().routes
-            for method in getattr(route, "methods", ())
-        }
-    finally:
-        await plugin.stop()
+    async with subject.surroundings() as services:
+        try:
+            await plugin.initialize(services)
+            await plugin.start()
+            served = {
+                (method, getattr(route, "path", ""))
+                for route in plugin.router().routes
+                for method in getattr(route, "methods", ())
+            }
+        finally:
+            await plugin.stop()
     heads = {("HEAD", path) for method, path in declared if method == "GET"}
     assert served - heads == set(declared) - heads, f"mounts and routes differ: {sorted(served ^ set(declared))}"
 
@@ -255,7 +293,10 @@ def _resources() -> dict[str, set[str]]:
     current = asyncio.current_task()
     return {
         "descriptors": descriptors,
-        "threads": {f"{thread.name}-{thread.ident}" for thread in threading.enumerate()},
+        # Those of the loop's own executor end with the loop.
+        "threads": {
+            f"{each.name}-{each.ident}" for each in threading.enumerate() if not each.name.startswith("asyncio_")
+        },
         "tasks": {repr(task) for task in asyncio.all_tasks() if task is not current},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from portico.runtime import control
 from portico.testing.client import Answer, Headers, Reader, read_all, request_bytes
 
 READY_WITHIN = 30.0  # seconds
+KILLED_WITHIN = 5.0
 
 
 class GatewayHarness:
@@ -250,13 +252,22 @@ def free_port() -> int:
 
 
 def _kill_session(leader: int) -> None:
-    """Kill every process of the session that `leader` began: the supervisor and its children."""
+    """Kill every process of the session that `leader` began, the supervisor and its children; wait for their end."""
+    deadline = time.monotonic() + KILLED_WITHIN
+    while (pids := _alive(leader)) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _alive(leader: int) -> list[int]:
+    """The processes of a session, without those that have ended and wait to be reaped."""
+    found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
-            if session == leader:
-                os.kill(int(entry.name), signal.SIGKILL)
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                state, _parent, _group, session, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(session) == leader and state != "Z":
+                    found.append(int(entry.name))
+    return found

@@ -11,6 +11,8 @@ from portico.kernel import compiled
 from portico.testing import FakeUpstream, GatewayHarness
 from portico.testing.upstream import echo
 
+from .pki import Authority, Pair
+
 # Where there is a compiler, a stale or missing build is an error of the setup, not a reason to test less.
 MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] or shutil.which("cc") else ["interpreted"]
 
@@ -53,3 +55,21 @@ def gateway(mode: bool, shared_upstream: FakeUpstream) -> Iterator[GatewayHarnes
     }
     with GatewayHarness(config, compiled=mode) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The certificate authority that a module's clients and upstreams believe."""
+    return Authority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that nobody believes unless a test says so."""
+    return Authority(tmp_path_factory.mktemp("stranger"), "somebody else")
+
+
+@pytest.fixture(scope="module")
+def pair(authority: Authority) -> Pair:
+    """A certificate for a.example and 127.0.0.1, and its key."""
+    return authority.issue("a", "DNS:a.example", "IP:127.0.0.1")

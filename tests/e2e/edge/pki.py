@@ -96,6 +96,24 @@ def files(pair: Pair) -> dict[str, str]:
     return {"cert": str(pair[0]), "key": str(pair[1])}
 
 
+def connect(gateway: GatewayHarness, context: ssl.SSLContext, name: str | None = "a.example") -> ssl.SSLSocket:
+    """A TLS connection to the gateway, as to `name`."""
+    return context.wrap_socket(gateway.connect(), server_hostname=name)
+
+
+def install(pair: Pair, places: Pair) -> None:
+    """Put a certificate and its key where others were."""
+    for source, place in zip(pair, places, strict=True):
+        place.write_bytes(source.read_bytes())
+
+
+def shown(sock: ssl.SSLSocket) -> str:
+    """The common name in the certificate that the other side has shown."""
+    told = sock.getpeercert()
+    assert told is not None
+    return str(dict(pair[0] for pair in told["subject"])["commonName"])  # type: ignore[misc]
+
+
 def count(gateway: GatewayHarness, name: str) -> float:
     """A counter of the edge, through the listener that shows metrics to anyone."""
     port = int(gateway.status()["listeners"][-1].rpartition(":")[2])

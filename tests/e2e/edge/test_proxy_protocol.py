@@ -26,11 +26,6 @@ LOCAL = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 REQUEST = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
 def config(upstream: FakeUpstream, authority: Authority, **server: Any) -> dict[str, Any]:
     cert, key = authority.issue("a", "DNS:a.example")
     tls = {"cert": str(cert), "key": str(key)}

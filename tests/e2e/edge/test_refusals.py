@@ -185,8 +185,8 @@ def test_concurrent_slots_are_freed_however_the_exchange_ends(guarded: GatewayHa
         upstream.wait_for(lambda: bool(upstream.requests))
         refused(guarded.request("GET", "/concurrent/"), 429, "too_many_concurrent")
         sock.close()
+        upstream.wait_for(lambda: all(each.closed.is_set() for each in upstream.accepted))
         upstream.requests.clear()
-        time.sleep(0.1)
 
 
 def test_networks_and_the_client_behind_a_trusted_proxy(guarded: GatewayHarness, upstream: FakeUpstream) -> None:

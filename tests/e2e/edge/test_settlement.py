@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.edge.faulty import config_of, upstreams_of
+from tests.integration.test_supervisor_reload import install
 
 from portico.testing import GatewayHarness
 from portico.testing.harness import free_port
@@ -21,7 +24,32 @@ ENDINGS = {
     "half-head": 1, "unsolicited": 1, "silent": 1, "stalls": 1, "closes": 1, "early": 1, "interim": 1,
 }  # fmt: skip
 CLIENTS = {"reads": 10, "leaves": 3, "leaves-soon": 3, "half-head": 1, "uploads": 3, "half-upload": 2, "bad-chunk": 1,
-           "too-large": 1, "bad-head": 1, "pipelines": 1, "unread": 1}  # fmt: skip
+           "too-large": 1, "bad-head": 1, "pipelines": 1, "unread": 1, "raises": 1, "raises-late": 1,
+           "websocket": 2}  # fmt: skip
+UPGRADE = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+RAISING = """
+from portico.contracts import VALIDATE
+from portico.edge.exchange import Step
+from portico.kernel.plugin import BasePlugin, PluginInfo, PluginType, PolicySpec
+
+def check(exchange):
+    if exchange.path.endswith(b"/raises"):
+        raise ValueError("on purpose")
+
+def settle(exchange):
+    if exchange.path.endswith(b"/raises-late"):
+        raise ValueError("on purpose, late")
+
+def build(config, context):
+    return Step("raising", VALIDATE, check, settle=settle)
+
+class Plugin(BasePlugin):
+    info = PluginInfo("raising", PluginType.MIDDLEWARE)
+    def policies(self):
+        return [PolicySpec("raising", VALIDATE, 100, "portico_raising:build")]
+"""
 ANSWERS = {
     "ok": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     "slow": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -56,6 +84,9 @@ class Upstream:
         head = await reader.readuntil(b"\r\n\r\n")
         ending = head.partition(b"X-Ending: ")[2].partition(b"\r\n")[0].decode()
         self.endings[ending] += 1
+        if b"Upgrade: websocket" in head:
+            await self._websocket(ending, reader, writer)
+            return False
         if ending != "early":
             await self._body(head, reader)
         if ending == "slow":
@@ -67,6 +98,18 @@ class Upstream:
             writer.close()
             await writer.wait_closed()
         return ending in STAYS
+
+    async def _websocket(self, ending: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A tunnel that either side ends, or that falls silent; or the upstream refuses to switch."""
+        if ending in ("503", "garbage", "half-head"):
+            writer.write(ANSWERS[ending])
+            return
+        self.endings["tunnel"] += 1
+        writer.write(SWITCHING)
+        while ending != "dies" and (data := await asyncio.wait_for(reader.read(1000), 5.0)):
+            writer.write(data)
+            if ending == "closes":
+                break
 
     async def _body(self, head: bytes, reader: asyncio.StreamReader) -> None:
         if b"Transfer-Encoding: chunked" in head:
@@ -101,14 +144,25 @@ class Client:
         route = self.chance.choice(["one", "two", "dead", "tight"])
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            await self._send(way, f"/{route}/", ending, writer)
+            await self._send(way, f"/{route}/{way}", ending, writer)
+            if way == "websocket":
+                await self._talk(reader, writer)
             if way == "leaves-soon":
                 await asyncio.sleep(self.chance.random() * 0.03)
-            elif way not in ("leaves", "half-head", "half-upload"):
+            elif way not in ("leaves", "half-head", "half-upload", "websocket"):
                 answer = await asyncio.wait_for(reader.read(-1 if way != "unread" else 10), 10.0)
                 self.statuses[answer[9:12].decode() or "nothing"] += 1
         finally:
             writer.transport.abort()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say something in a tunnel, if there is one, and sometimes leave without a word."""
+        status = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10.0))[9:12]
+        self.statuses[status.decode()] += 1
+        if status == b"101" and self.chance.random() < 0.7:
+            writer.write(b"hello")
+            if self.chance.random() < 0.5:
+                await asyncio.wait_for(reader.readexactly(5), 10.0)
 
     async def _send(self, way: str, path: str, ending: str, writer: asyncio.StreamWriter) -> None:
         fields = f"Host: a\r\nX-Ending: {ending}\r\nConnection: close\r\n"
@@ -122,6 +176,7 @@ class Client:
             "bad-chunk": f"{post}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             "too-large": f"{post}Content-Length: 5000\r\n\r\n" + "x" * 200,
             "bad-head": f"GET {path} HTTP/1.1\r\nHost : a\r\n\r\n",
+            "websocket": f"{head.replace('Connection: close', 'Connection: Upgrade')}{UPGRADE}\r\n",
             "pipelines": f"{kept}\r\n" * 3 + f"{head}\r\n",
         }.get(way, f"{head}\r\n")
         if way == "uploads":  # in pieces
@@ -150,8 +205,9 @@ def settings(ports: list[int]) -> dict[str, Any]:
     config = config_of(specs, {"one": urls[:1], "two": urls, "dead": [dead], "tight": urls[:1]})
     for route in config["routes"]:
         route["body_bytes"] = 4000
+        route["policies"] = {"raising": {}}
         route["limits"] = [{"concurrent": SLOTS, "by": "client"}]
-    return config
+    return {**config, "plugins": {"raising": {}}}
 
 
 def rest(gateway: GatewayHarness) -> list[str]:
@@ -197,12 +253,20 @@ async def slots(port: int, path: str) -> tuple[int, int]:
     return len(waiting), status
 
 
-def settled(mode: bool, count: int, seed: int) -> None:
+def unexpected(gateway: GatewayHarness) -> list[str]:
+    """Errors in the gateway's log that no test asked for."""
+    return [line for line in gateway.output().splitlines() if "Traceback" in line and "on purpose" not in line]
+
+
+def settled(mode: bool, count: int, seed: int, folder: Path) -> None:
     async def drive() -> None:
         upstreams = [Upstream(), Upstream()]
         servers = [await asyncio.start_server(each.serve, "127.0.0.1", 0, backlog=1024) for each in upstreams]
         config = settings([server.sockets[0].getsockname()[1] for server in servers])
-        with GatewayHarness(config, compiled=mode) as gateway:
+        install(folder, "raising", RAISING)
+        with GatewayHarness(
+            config, compiled=mode, env={"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"}
+        ) as gateway:
             client = Client(gateway.port, seed)
             await client.run(count, 50)
             await asyncio.to_thread(wait_for, lambda: not rest(gateway), 10.0)
@@ -210,20 +274,21 @@ def settled(mode: bool, count: int, seed: int) -> None:
                 await well(gateway.port, path)
                 assert await slots(gateway.port, path) == (SLOTS, 429)
             await asyncio.to_thread(wait_for, lambda: not rest(gateway), 10.0)
-            assert {"200", "502", "503", "504", "413", "400"} <= set(client.statuses), client.statuses
-            assert set(upstreams[0].endings) == set(ENDINGS)
-            assert "Traceback" not in gateway.output()
+            assert {"101", "200", "500", "502", "503", "504", "413", "400"} <= set(client.statuses), client.statuses
+            assert set(upstreams[0].endings) == {*ENDINGS, "tunnel"}
+            assert unexpected(gateway) == []
+            assert "on purpose, late" in gateway.output()
         for server in servers:
             server.close()
 
     asyncio.run(drive())
 
 
-def test_after_two_thousand_endings_nothing_stays_behind(mode: bool) -> None:
-    settled(mode, 2000, 1)
+def test_after_two_thousand_endings_nothing_stays_behind(mode: bool, tmp_path: Path) -> None:
+    settled(mode, 2000, 1, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_after_a_hundred_thousand_endings_nothing_stays_behind(mode: bool) -> None:
-    settled(mode, 100_000, 2)
+def test_after_a_hundred_thousand_endings_nothing_stays_behind(mode: bool, tmp_path: Path) -> None:
+    settled(mode, 100_000, 2, tmp_path)

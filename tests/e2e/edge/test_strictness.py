@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
+import socket
 
 import pytest
 
@@ -120,15 +120,22 @@ def test_refused_and_closed_and_nothing_goes_upstream(
     assert upstream.requests == []
 
 
+def begun(sock: socket.socket, target: bytes) -> None:
+    """Send the head of a chunked request; return when the upstream has it, and asks for the body."""
+    fields = (b"Host: a", b"Transfer-Encoding: chunked", b"Expect: 100-continue")
+    sock.sendall(head(b"POST %b HTTP/1.1" % target, *fields))
+    assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
+
+
 def test_a_bad_chunk_later_ends_the_upstream_request_incomplete(
     gateway: GatewayHarness, upstream: FakeUpstream
 ) -> None:
     with gateway.connect() as sock:
-        sock.sendall(head(b"POST /late HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
-        time.sleep(0.1)
+        begun(sock, b"/late")
+        sock.sendall(b"3\r\nabc\r\n")
         sock.sendall(b"oops\r\n" + PROBE)
         assert Reader(sock).answer().status == 400
-    time.sleep(0.1)
+    upstream.wait_for(lambda: upstream.accepted[-1].closed.is_set())
     assert upstream.requests == []
 
 
@@ -159,10 +166,9 @@ def test_a_chunked_body_over_the_limit_is_413_and_never_complete_upstream(
     gateway: GatewayHarness, upstream: FakeUpstream
 ) -> None:
     with gateway.connect() as sock:
-        sock.sendall(head(b"POST /small HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked"))
+        begun(sock, b"/small")
         sock.sendall(b"200\r\n" + b"a" * 512 + b"\r\n")
-        time.sleep(0.1)
         sock.sendall(b"400\r\n" + b"a" * 1024 + b"\r\n0\r\n\r\n")
         assert Reader(sock).answer().status == 413
-    time.sleep(0.1)
+    upstream.wait_for(lambda: upstream.accepted[-1].closed.is_set())
     assert upstream.requests == []

@@ -19,21 +19,6 @@ from portico.testing.upstream import Connection, Request, response, wait_for
 from .pki import METRICS, Authority, Pair, count, files, server_context
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("stranger"), "somebody else")
-
-
-@pytest.fixture(scope="module")
-def pair(authority: Authority) -> Pair:
-    return authority.issue("a", "DNS:a.example", "IP:127.0.0.1")
-
-
 def outward(target: str, tls: dict[str, Any]) -> dict[str, Any]:
     return {
         "server": {"listen": METRICS},

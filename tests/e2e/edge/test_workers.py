@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import time
 from collections import Counter
 from contextlib import ExitStack
 
 from portico.testing import FakeUpstream, GatewayHarness
 from portico.testing.client import Reader
+from portico.testing.upstream import wait_for
 
 KEY = "pk_reads_metrics_0123456789"
 
@@ -25,6 +25,10 @@ def config(upstream: FakeUpstream, workers: int) -> dict[str, object]:
         "upstreams": {"up": {"targets": [upstream.url]}},
         "routes": [{"name": "all", "paths": ["/*"], "upstream": "up"}],
     }
+
+
+def edge_pids(gateway: GatewayHarness) -> list[int]:
+    return [each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"]
 
 
 def test_64_connections_on_four_workers_none_holds_over_half(mode: bool, upstream: FakeUpstream) -> None:
@@ -52,7 +56,7 @@ def test_metrics_are_the_sum_of_all_workers(mode: bool, upstream: FakeUpstream) 
 def test_a_killed_worker_loses_no_connection_that_waits(mode: bool, upstream: FakeUpstream) -> None:
     """A stopped worker takes nothing; what waits in the accept queue when it is killed is taken by another."""
     with GatewayHarness(config(upstream, 2), compiled=mode) as gateway, ExitStack() as stack:
-        pids = [each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"]
+        pids = edge_pids(gateway)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         waiting = [stack.enter_context(gateway.connect()) for _ in range(30)]
@@ -61,13 +65,7 @@ def test_a_killed_worker_loses_no_connection_that_waits(mode: bool, upstream: Fa
         os.kill(pids[0], signal.SIGKILL)
         os.kill(pids[1], signal.SIGCONT)
         assert Counter(Reader(sock).answer().status for sock in waiting) == {200: 30}
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            now = {each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"}
-            if len(now - {pids[0], 0}) == 2:
-                break
-            time.sleep(0.05)
-        assert pids[0] not in now
+        wait_for(lambda: pids[0] not in (now := edge_pids(gateway)) and 0 not in now and len(now) == 2, 10)
         assert "edge 0" in gateway.output(), "the restart is said"
 
 

@@ -30,7 +30,7 @@ def document(section: str, text: str) -> str:
         return BASE + "".join(f"    {line}\n" for line in text.split(" ++ "))
     if section == "path":
         return BASE.replace("/users/*", f"'{text}'")
-    return f"upstreams:\n  u: {text}" if section == "upstream" else f"server: {text}"
+    return f"upstreams:\n  u: {text}" if section == "upstream" else f"{section}: {text}"
 
 
 @pytest.mark.parametrize(("section", "text", "problems"), cases())

@@ -124,25 +124,30 @@ def test_credentials_and_permission_of_a_mount(read: Read) -> None:
         (route,) = named(compiled(settings, Mount("GET", "/api/v1/public/x", **mount)), "public.x")
         return {policy.id: policy.config for policy in route.policies if policy.phase in (30, 40)}
 
-    key = {"api_key": {"header": "x-api-key"}}
+    def auth(*kinds: str) -> dict[str, Any]:
+        return {"auth": {"kinds": list(kinds)}}
+
+    key = auth("api_key")
+    any_kind = auth("api_key", "jwt", "certificate")
     assert guards(read("{}")) == {}
-    assert guards(read("{}"), credentials=("api_key", "jwt")) == key
-    assert guards(read("{}"), permission="x:read") == key | {"require": {"permissions": ["x:read"]}}
+    assert guards(read("{}"), credentials=("jwt", "api_key")) == auth("api_key", "jwt")
+    assert guards(read("{}"), permission="x:read") == any_kind | {"require": {"permissions": ["x:read"]}}
     layered = read("layers: {admin: {auth: [api_key], require: [a:b]}}")
     assert guards(layered, layer="admin") == key | {"require": {"permissions": ["a:b"]}}
     assert guards(layered, layer="admin", permission="x:read") == key | {"require": {"permissions": ["a:b", "x:read"]}}
+    assert guards(layered, layer="admin", credentials=("jwt",)) == key | {"require": {"permissions": ["a:b"]}}
     with pytest.raises(
-        PluginError, match="plugin public mounts /api/v1/public/x for jwt only, and none of these is available"
+        PluginError, match="plugin public mounts /api/v1/public/x for cookie only, and none of these is available"
     ):
-        guards(read("{}"), credentials=("jwt",))
+        guards(read("{}"), credentials=("cookie",))
     with pytest.raises(PluginError, match="'cellar', which is not a layer"):
         guards(read("{}"), layer="cellar")
 
 
 def test_metrics_want_a_permission_but_not_in_a_demonstration(read: Read) -> None:
     (guarded,) = named(compiled(read("{}")), "portico.metrics")
-    assert [policy.id for policy in guarded.policies] == ["request_id", "body", "api_key", "require"]
-    assert guarded.policies[-1].config == {"permissions": ["metrics:read"]}
+    assert [policy.id for policy in guarded.policies] == ["request_id", "body", "auth", "require", "key_limits"]
+    assert guarded.policies[-2].config == {"permissions": ["metrics:read"]}
     demo = compiled(read("{}"), demo=True)
     assert [policy.id for policy in named(demo, "portico.metrics")[0].policies] == ["request_id", "body"]
     assert demo.demo
@@ -227,7 +232,14 @@ def test_refusals_of_a_plugins_own_configuration(read: Read) -> None:
 
 
 def test_warnings(read: Read) -> None:
-    text = BASE + "    auth: [api_key]\n"
+    assert compile_snapshot(read(BASE + "    auth: [api_key]\n"), version=1).warnings == ()
+    text = BASE + "    auth: [certificate]\n"
     assert compile_snapshot(read(text), version=1).warnings == (
-        "route users wants an API key, and keys has none: every request is refused",
+        "route users takes client certificates, and no listener asks for them (tls.client_auth)",
     )
+    tls = "server: {tls: {cert: a.pem, client_ca: b.pem, client_auth: optional}}\n"
+    assert compile_snapshot(read(tls + text), version=1).warnings == (
+        "route users takes client certificates, and certificates has none: all are refused",
+    )
+    rule = "certificates: [{match: {san: a.example}, principal: a}]\n"
+    assert compile_snapshot(read(tls + rule + text), version=1).warnings == ()

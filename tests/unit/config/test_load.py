@@ -86,7 +86,7 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         "timeouts, websocket, preserve_host, forward_credentials, policies",
         'portico.yaml:24: routes[1].cors.origins: has "*" together with credentials: true; name them one by one',
         "portico.yaml:25: surprise: unknown key; allowed here: server, data_dir, log, upstreams, keys, routes, layers, "
-        "plugins",
+        "storage, backups, state, registration, tokens, roles, certificates, identity, plugins",
     ]
 
 

@@ -53,14 +53,15 @@ def test_plain_forms(steps: Any) -> None:
             "max_age": 90,
         },
         "body": {"limit": 1024},
-        "api_key": {"header": "x-api-key"},
+        "auth": {"kinds": ["api_key"]},
         "require": {"permissions": ["users:read"]},
+        "key_limits": {},
         "headers": {
             "request": {"set": {"X-A": "a b"}, "add": {}, "remove": ["X-B"]},
             "response": {"set": {}, "add": {"X-C": ""}, "remove": []},
         },
     }
-    assert list(found) == ["request_id", "access", "cors", "body", "api_key", "require", "headers"]
+    assert list(found) == ["request_id", "access", "cors", "body", "auth", "require", "key_limits", "headers"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_every_policy_has_its_twin_in_the_edge() -> None:
     twins = {path.stem for path in Path(portico.config.policies.__path__[0]).glob("*.py")} - {"__init__", "by"}
     behaviours = {path.stem for path in Path(portico.edge.policies.__path__[0]).glob("*.py")}
     assert twins == {
-        *("request_id", "access", "cors", "body", "api_key", "require"),
+        *("request_id", "access", "cors", "body", "auth", "require", "key_limits"),
         *("rate", "window", "quota", "concurrent", "headers"),
     }
     assert twins <= behaviours

@@ -142,7 +142,7 @@ def test_the_example_is_valid() -> None:
     assert made.warnings == ()
     policies = [policy.id for policy in made.snapshot.routes[0].policies]
     assert policies == [
-        *("request_id", "access", "cors", "body", "api_key", "require"),
+        *("request_id", "access", "cors", "body", "auth", "require", "key_limits"),
         *("rate", "window", "quota", "concurrent", "headers"),
     ]
 

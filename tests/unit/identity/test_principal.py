@@ -116,3 +116,26 @@ def test_any_principal_survives(name: str, tenant: str, permissions: list[str], 
     read = verify(header, request, NOW + age, KEY)
     assert read is not None
     assert (read.id, read.tenant, read.permissions) == (name, tenant, tuple(permissions))
+
+
+def test_roles_and_session_are_told_to_the_services() -> None:
+    person = Principal("ada", "person", "acme", ("a:b",), ("user", "clerk"), "session-1")
+    read = verify(sign(person, b"request", NOW, KEY), b"request", NOW, KEY)
+    assert read is not None
+    assert (read.roles, read.session) == (("user", "clerk"), "session-1")
+
+
+@pytest.mark.parametrize(
+    ("grants", "permission", "covering"),
+    [
+        (("*", "users:*", "users:read"), "users:read", "users:read"),
+        (("*", "users:*"), "users:read", "users:*"),
+        (("*",), "users:read", "*"),
+        (("documents:read",), "documents:read:orders", "documents:read"),
+        (("documents:*:orders",), "documents:read:orders", "documents:*:orders"),
+        (("users:write",), "users:read", ""),
+        ((), "users:read", ""),
+    ],
+)
+def test_the_grant_that_covers_a_permission(grants: tuple[str, ...], permission: str, covering: str) -> None:
+    assert of(*grants).covering(permission) == covering

@@ -47,7 +47,7 @@ def test_every_policy_is_told_alike_by_its_plugin_and_by_its_twin_in_the_configu
     from_config = {(each.id, each.phase, each.order, each.factory) for each in route.policies}
     specs = [spec for plugin in built_ins() if isinstance(plugin, ProvidesPolicy) for spec in plugin.policies()]
     assert from_config == {(spec.id, spec.phase, spec.order, spec.factory) for spec in specs}
-    assert len(specs) == len({spec.id for spec in specs}) == 11
+    assert len(specs) == len({spec.id for spec in specs}) == 12
     assert all(isinstance(spec, PolicySpec) for spec in specs)
 
 

@@ -76,7 +76,7 @@ def test_finds_without_importing_and_imports_only_what_is_asked_for(site: Path) 
 def test_a_plugin_that_is_not_installed_is_named_with_the_nearest() -> None:
     with pytest.raises(PluginError, match=r"^plugin 'limit' is not installed; did you mean 'limits'\?$"):
         resolve(["limit"])
-    with pytest.raises(PluginError, match=r"^plugin 'zzz' is not installed; installed are access, api_keys, "):
+    with pytest.raises(PluginError, match=r"^plugin 'zzz' is not installed; installed are access, admin, api_keys, "):
         resolve(["zzz"])
     with pytest.raises(PluginError, match=r"installed are none$"):
         resolve(["zzz"], {})

@@ -104,3 +104,11 @@ def test_making_a_snapshot_loads_nothing_that_the_supervisor_does_not_need() -> 
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_services_processes_that_do_not_share_their_state_are_warned_of(tmp_path: Path) -> None:
+    several = "server: {services: {processes: 3}}\n"
+    told = "state.url: memory:// is kept by each of the 3 services processes for itself; redis:// is shared"
+    assert told in _builder(tmp_path, several).build(1).warnings
+    assert not _builder(tmp_path, several + "state: {url: 'redis://127.0.0.1:6379/0'}\n").build(1).warnings
+    assert not _builder(tmp_path, "server: {services: {processes: 1}}\n").build(1).warnings

@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 from portico.errors import AlreadyRunning, StartError
-from portico.runtime.lock import PidFile
+from portico.runtime.lock import COMMAND, PidFile
 
 HOLD = """
 import sys, pathlib
 from portico.runtime.lock import PidFile
-PidFile(pathlib.Path(sys.argv[1])).acquire()
+PidFile(pathlib.Path(sys.argv[1])).acquire(sys.argv[2])
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
-def _holder(path: Path) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def _holder(path: Path, purpose: str = "") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", HOLD, str(path), purpose]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     return process
@@ -102,3 +103,24 @@ def test_of_many_that_come_and_go_at_once_only_one_ever_holds_it(tmp_path: Path)
         thread.join()
     assert together == []
     assert gained[0] > 0
+
+
+def test_a_gateway_waits_for_a_command_but_not_for_a_gateway(tmp_path: Path) -> None:
+    command = _holder(tmp_path, COMMAND)
+    with pytest.raises(AlreadyRunning, match=f"process {command.pid} works on {tmp_path}") as caught:
+        PidFile(tmp_path).acquire()
+    assert caught.value.by_command
+    ending = threading.Timer(0.3, lambda: _end(command))
+    ending.start()
+    lock = PidFile(tmp_path)
+    lock.acquire_after_commands()
+    ending.join()
+    assert (tmp_path / "portico.pid").read_text() == f"{os.getpid()}\n"
+    lock.release()
+    gateway = _holder(tmp_path)
+    try:
+        with pytest.raises(AlreadyRunning) as refused:
+            PidFile(tmp_path).acquire_after_commands()
+        assert not refused.value.by_command
+    finally:
+        _end(gateway)

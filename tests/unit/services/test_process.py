@@ -18,6 +18,7 @@ from portico import contracts
 from portico.contracts import PluginSpec
 from portico.errors import PorticoError
 from portico.identity.principal import Principal, sign
+from portico.kernel.discovery import DEFAULT
 from portico.services.bind import bind
 
 PROBE = PluginSpec("probe", "tests.unit.services.probe:Probe", {"mark": "one"})
@@ -211,10 +212,7 @@ def test_status_asks_the_supervisor_and_the_plugins() -> None:
         assert good["status"] == "ok"
         assert good["version"] == "0.1.0"
         assert good["environment"] == "production"
-        assert good["features"] == {
-            "access": False, "api_keys": False, "headers": False, "limits": False, "probe": True, "public": True,
-            "request_id": False,
-        }  # fmt: skip
+        assert good["features"] == {**dict.fromkeys(DEFAULT, False), "probe": True, "public": True}
         assert good["layers"] == {"public": "available", "app": "absent", "mcp": "absent", "admin": "absent"}
         assert good["dependencies"] == {"edge": "ok", "services": "ok", "probe": "ok"}
         ill = status({"body": {"edge": "starting", "services": "ok"}})

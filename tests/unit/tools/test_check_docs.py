@@ -8,7 +8,13 @@ import pytest
 import doc_pages
 from check_docs import Checker
 
-COMMANDS = {"up": {"--help", "-c", "--host", "--demo"}, "check": {"--help", "--json"}}
+COMMANDS = {
+    "up": {"--help", "-c", "--host", "--demo"},
+    "check": {"--help", "--json"},
+    "keys": {"--help"},
+    "keys create": {"--help", "--name"},
+    "keys list": {"--help"},
+}
 SCHEMA: dict[str, Any] = {
     "properties": {
         "server": {"$ref": "#/$defs/Server"},
@@ -42,6 +48,7 @@ def complaints(root: Path, text: str) -> list[str]:
     "text",
     [
         "`portico up --demo`, `portico up [-c FILE] [--host]`, `portico check FILE`",
+        "`portico keys`, `portico keys create --name N`, portico keys list",
         "```sh\n$ .venv/bin/portico up -c portico.yaml   # not --this\n```",
         "```sh\nportico check portico.yaml | grep --count x\n```",
         "`make run`, `make run test`, `make PYTHON=python3.12`",
@@ -66,6 +73,8 @@ def test_what_exists_passes(tmp_path: Path, text: str) -> None:
     ("text", "complaint"),
     [
         ("`portico fly`", "page.md:1: `portico fly` does not exist"),
+        ("`portico keys eat`", "page.md:1: `portico keys eat` does not exist"),
+        ("`portico keys create -x`", "page.md:1: `portico keys create` has no -x"),
         ("x\n`portico up --hots H`", "page.md:2: `portico up` has no --hots"),
         ("```console\n$ portico check -c x\n```", "page.md:2: `portico check` has no -c"),
         ("```sh\ncd x && .venv/bin/portico fly\n```", "page.md:2: `portico fly` does not exist"),

@@ -22,13 +22,21 @@ def test_a_report_is_counted_and_every_skip_keeps_its_reason(tmp_path: Path) -> 
     assert tally.skipped == [f"tests.a.away ({name}): no Redis here" for name in ("interpreted", "compiled")]
 
 
-def test_every_folder_of_tests_runs_and_the_hot_ones_twice() -> None:
+def test_every_file_of_tests_runs_and_the_hot_ones_twice() -> None:
     runs = list(run_tests.passes(long=False, compiles=True))
-    interpreted = [folder for each in runs if each.compiled == "0" for folder in each.folders]
-    existing = {path.name for path in run_tests.TESTS.iterdir() if path.is_dir() and any(path.rglob("test_*.py"))}
-    assert existing <= set(interpreted)
+    interpreted = [name for each in runs if each.compiled == "0" for name in each.folders]
+    for path in run_tests.TESTS.rglob("test_*.py"):
+        inside = path.relative_to(run_tests.TESTS)
+        assert len([name for name in interpreted if inside.is_relative_to(name)]) == 1, inside
     assert [each.folders for each in runs if each.compiled == "1"] == [run_tests.HOT]
     assert {each.marker for each in runs} == {"not long"}
+
+
+def test_what_measures_time_runs_alone() -> None:
+    (timed,) = [each for each in run_tests.passes(long=False, compiles=True) if each.processes == 0]
+    assert "e2e/edge/test_streams.py" in timed.folders
+    assert "integration/test_change_reload.py" in timed.folders
+    assert "e2e/test_auth_keys.py" not in timed.folders
 
 
 def test_without_a_compiler_only_interpreted_ones_run() -> None:

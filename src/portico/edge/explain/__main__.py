@@ -21,6 +21,7 @@ async def explain(asked: dict[str, Any]) -> dict[str, Any]:
     from portico import contracts  # all these after `compiled.install`
     from portico.edge.accesslog import AccessLog
     from portico.edge.build import Builder
+    from portico.edge.callers import Callers
     from portico.edge.exchange import Step
     from portico.edge.explain.explainer import Explainer
     from portico.edge.plan import CompiledRoute, Plan
@@ -30,7 +31,7 @@ async def explain(asked: dict[str, Any]) -> dict[str, Any]:
 
     recorder = Recorder(AccessLog(""))  # never started: nothing is logged
     key = secrets.token_bytes(32)
-    builder = Builder(recorder, nobody, key)
+    builder = Builder(recorder, nobody, key, Callers("services", key))  # never started: whom they know, nobody tells
     builder.services = contracts.Upstream(contracts.SERVICES, (contracts.Target("unix:services", path="services"),))
     empty: list[Step] = []
     nothing = Plan(0, Table([]), CompiledRoute("", empty, None, RouteStats("")))

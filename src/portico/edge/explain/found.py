@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portico.edge.exchange import Exchange
 from portico.edge.explain.mask import mask_line
+from portico.edge.policies.require import WHY
 
 
 class Before:
@@ -26,7 +27,9 @@ class Before:
             found.append("the request id is the client's" if kept else "a request id is made")
         principal = exchange.principal
         if principal is not None and principal is not self.principal:
-            found.append(f"the caller is {principal.kind} {principal.id} of tenant {principal.tenant}")
+            roles = f", roles {', '.join(principal.roles)}" if principal.roles else ""
+            found.append(f"the caller is {principal.kind} {principal.id} of tenant {principal.tenant}{roles}")
+        found += exchange.notes.pop(WHY, [])
         if exchange.body_limit != self.body_limit:
             found.append(f"bodies of up to {exchange.body_limit} bytes are taken")
         if exchange.request_edit is not self.request_edit or exchange.request_fields != self.request_fields:

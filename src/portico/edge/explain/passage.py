@@ -16,6 +16,7 @@ from portico.edge.http1.head import RequestHead
 from portico.edge.http1.names import CRLF, Names
 from portico.edge.plan import CompiledRoute
 from portico.edge.policies.request_id import new_request_id
+from portico.edge.policies.require import WHY
 from portico.edge.refusals import head_refused, nowhere, overloaded, policy_failed, reserved, too_large
 from portico.edge.state import EdgeState
 from portico.identity.principal import sign
@@ -159,7 +160,7 @@ class Passage:
             self.steps.append(Asked(step, PASSES, before.changes(exchange)))
         elif isinstance(answer, Response):
             self.answer = answer
-            self.steps.append(Asked(step, ANSWERS, [], answer))
+            self.steps.append(Asked(step, ANSWERS, list(exchange.notes.pop(WHY, [])), answer))
         else:
             answer.close()
             self.steps.append(Asked(step, NOT_ASKED, ["its peek needs time"]))

@@ -47,11 +47,14 @@ def credentials(exchange: Exchange, route: CompiledRoute) -> bytes:
     known = exchange.fields.known
     key = known.get(names.X_API_KEY)
     authorization = known.get(names.AUTHORIZATION)
-    if exchange.credential != 0 and not route.forward_credentials:
+    used = exchange.credential
+    if used != 0 and not route.forward_credentials:
         # A key that came twice was used twice.
-        if authorization is not None and (key is None or authorization.endswith(key)):
+        twice = key is not None and authorization is not None and authorization.endswith(key)
+        if twice or used == names.AUTHORIZATION:
             authorization = None
-        key = None
+        if twice or used == names.X_API_KEY:
+            key = None
     lines = b""
     if key is not None:
         lines += b"\r\nX-API-Key: " + key

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from portico import contracts
+from portico.edge.forward.background import Background
 from portico.edge.forward.breaker import CLOSED
 from portico.edge.forward.dial import dial
 from portico.edge.http1.errors import HeadError
@@ -21,25 +22,16 @@ if TYPE_CHECKING:
 LARGEST: Final = 64 * 1024  # bytes of a head
 
 
-class Checker:
+class Checker(Background):
     """Asks every pool of one upstream; a target is well when it answers 2xx or 3xx within the time."""
 
     def __init__(self, upstream: Upstream, spec: contracts.HealthCheck) -> None:
-        self.upstream = upstream
+        super().__init__(upstream)
         self.spec = spec
         self.streaks: dict[Pool, int] = {}  # good answers in a row, or bad ones as negative numbers
-        self.task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin with a first round."""
-        self.task = self.upstream.state.loop.create_task(self._run())
-
-    def stop(self) -> None:
-        """Ask no more."""
-        if self.task is not None:
-            self.task.cancel()
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Ask all targets, and again after the interval."""
         while True:
             pools = list(self.upstream.pools)
             self.streaks = {pool: self.streaks.get(pool, 0) for pool in pools}

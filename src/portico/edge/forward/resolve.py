@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from portico import contracts
+from portico.edge.forward.background import Background
 
 if TYPE_CHECKING:
     from portico.edge.forward.upstream import Upstream
@@ -20,26 +21,16 @@ AGAIN: Final = 1.0  # seconds, after a failed lookup, or when an address can't b
 PATIENCE: Final = 5.0  # seconds that a lookup may take
 
 
-class Resolver:
+class Resolver(Background):
     """Keeps the addresses of one upstream's names. A name that stops resolving keeps its last ones."""
 
     def __init__(self, upstream: Upstream, lookup: Lookup, every: float = EVERY, again: float = AGAIN) -> None:
-        self.upstream = upstream
+        super().__init__(upstream)
         self.lookup = lookup
         self.every = every
         self.again = again
         self.targets = named(upstream.spec)
         self.wanted = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin with a first lookup; until it is done, targets are dialled by name."""
-        self.task = self.upstream.state.loop.create_task(self._run())
-
-    def stop(self) -> None:
-        """Look up no more."""
-        if self.task is not None:
-            self.task.cancel()
 
     def hurry(self) -> None:
         """An address could not be reached: the name may have another by now."""
@@ -59,7 +50,8 @@ class Resolver:
                 complete = False
         return complete
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Look up at once and ever again; until the first time is done, targets are dialled by name."""
         while True:
             complete = await self.refresh()
             await asyncio.sleep(self.again)

@@ -12,11 +12,15 @@ IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b
 CONNECT: Final = 1  # no connection came about: no byte of the request was sent
 RESET: Final = 2  # the connection ended before an answer; any other cause is the answer's status
 SPAN: Final = 10.0  # seconds over which retries are weighed against requests
-FLOOR: Final = 3  # retries a second that are always in the budget
+FLOOR: Final = 10  # retries a second that are always in the budget
 
 
 class Retries:
-    """The rule of one upstream: at most `budget` of the last ten seconds' requests, and three a second besides."""
+    """The rule of one upstream: at most `budget` of the last ten seconds' requests, and ten a second besides.
+
+    A request that could not even be sent (CONNECT) costs the budget nothing: no target has worked on it, and another
+    target only gets what would have been its share anyway. `attempts` bounds such tries. A budget of 0 forbids all.
+    """
 
     def __init__(self, spec: contracts.Retries) -> None:
         self.attempts = spec.attempts
@@ -34,17 +38,21 @@ class Retries:
             return False
         return cause == CONNECT or repeatable(exchange)
 
-    def affords(self, now: float) -> bool:
+    def affords(self, now: float, cause: int) -> bool:
         """Whether the budget has one more."""
         if self.budget <= 0.0:
             return False
+        if cause == CONNECT:
+            return True
         self.recent.turn(now)
         if self.recent.total_marked() + 1 <= self.budget * self.recent.total():
             return True
         return int(now) != self.second or self.floor < FLOOR
 
-    def spend(self, now: float) -> None:
+    def spend(self, now: float, cause: int) -> None:
         """A request is tried again."""
+        if cause == CONNECT:
+            return
         self.recent.mark()
         second = int(now)
         if second != self.second:

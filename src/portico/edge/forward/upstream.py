@@ -116,7 +116,7 @@ class Upstream:
         if not retries.allows(exchange, cause):
             return None
         now = time.monotonic()
-        if not retries.affords(now):
+        if not retries.affords(now, cause):
             return None
         other = self._choose(exchange, tried(exchange, pool))
         if other is None:
@@ -124,7 +124,7 @@ class Upstream:
                 return None
             other = pool
         exchange.tries += 1
-        retries.spend(now)
+        retries.spend(now, cause)
         self.stats.count("retried")
         return other
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from portico.edge.http1.errors import HeadError
-from portico.edge.http1.names import CRLF, VALUE, is_token
+from portico.edge.http1.names import CRLF, VALUES, is_token
 from portico.edge.http1.target import HEX
 
 CHUNKED: Final = -1
@@ -109,7 +109,7 @@ class BodyReader:
         if end < 0:
             line = data[at:]
             text = line[:-1] if line[-1:] == b"\r" else line
-            if len(text) > limit or text.translate(None, VALUE):
+            if len(text) > limit or text.translate(VALUES) != text:
                 raise self._error(limit, len(text))
             self.held = line
             return -1
@@ -133,7 +133,7 @@ class BodyReader:
     def _take_size(self, line: bytes) -> None:
         digits = len(line) - len(line.lstrip(HEX))
         extension = line[digits:].lstrip(b" \t")
-        good = 0 < digits <= MOST_SIZE_DIGITS and not line.translate(None, VALUE)
+        good = 0 < digits <= MOST_SIZE_DIGITS and line.translate(VALUES) == line
         if good and digits < len(line):
             good = extension[:1] == b";"
         size = int(line[:digits], 16) if good else LARGEST_CHUNK
@@ -147,7 +147,7 @@ class BodyReader:
             self.done = True
             return
         self.trailers += len(line) + 2
-        if not is_token(line[: max(line.find(b":"), 0)]) or line.translate(None, VALUE):
+        if not is_token(line[: max(line.find(b":"), 0)]) or line.translate(VALUES) != line:
             raise HeadError(400, "bad_chunk", "A trailer line isn't a header field.")
 
     def _error(self, limit: int, length: int) -> HeadError:

@@ -12,11 +12,31 @@ from __future__ import annotations
 from typing import Final
 
 from portico.edge.http1.errors import HeadError
-from portico.edge.http1.names import CONNECTION, CRLF, KNOWN, LAST_OWN, LAST_REPLACED, SINGLE, VALUE, Names, is_token
+from portico.edge.http1.names import (
+    CONNECTION,
+    CRLF,
+    KNOWN,
+    LAST_OWN,
+    LAST_REPLACED,
+    SINGLE,
+    VALUE,
+    VALUES,
+    Names,
+    is_token,
+    others,
+)
 
-BLOCK: Final = VALUE + CRLF
+BLOCKS: Final = others(VALUE + CRLF)
 PLAIN_OPTIONS: Final[frozenset[bytes]] = frozenset((b"close", b"keep-alive", b"upgrade"))
 OWS: Final = b" \t"
+
+
+def stripped(value: bytes) -> bytes:
+    """The value without the space or tab around it; one space before it, and none after, is how most come."""
+    size = len(value)
+    if size > 1 and value[0] == 0x20 and value[1] > 0x20 and value[size - 1] > 0x20:
+        return value[1:]
+    return value.strip(OWS)
 
 
 class FieldReader:
@@ -95,7 +115,7 @@ class FieldReader:
         for i in range(len(values)):
             kind = self.hole_kinds[i]
             if kind:
-                self.known[kind] = values[i].strip(OWS)
+                self.known[kind] = stripped(values[i])
             if kind == 0 or kind > self.last_dropped:
                 parts.append(values[i])
             parts.append(kept_segments[i + 1])
@@ -112,11 +132,12 @@ class FieldReader:
             end = self.ends[i]
             if block[at:start] != segments[i]:
                 return []
-            values.append(block[start:end])
+            value = block[start:end]
+            if value.translate(VALUES) != value:
+                return []
+            values.append(value)
             at = end
-        if block[at:] != segments[len(values)] or b"".join(values).translate(None, VALUE):
-            return []
-        return values
+        return values if block[at:] == segments[len(values)] else []
 
     def _search(self, block: bytes) -> list[bytes]:
         """The values of a block, and where they are; empty when it doesn't fit."""
@@ -133,7 +154,7 @@ class FieldReader:
             if end < 0:
                 end = len(block)
             value = block[at:end]
-            if value.translate(None, VALUE) or not block.startswith(segment, end):
+            if value.translate(VALUES) != value or not block.startswith(segment, end):
                 return []
             values.append(value)
             starts.append(at)
@@ -191,7 +212,7 @@ class FieldReader:
         """The lines of the block, after an empty one; every byte and every line end checked."""
         lines = block.split(CRLF)
         ends = len(lines) - 1
-        if block.translate(None, BLOCK) or block.count(b"\r") != ends or block.count(b"\n") != ends or lines[0]:
+        if block.translate(BLOCKS) != block or block.count(b"\r") != ends or block.count(b"\n") != ends or lines[0]:
             raise self._error(400, "bad_field", "A header field has a control character or a bare CR or LF in it.")
         if ends > self.max_fields:
             raise self._error(431, "too_many_fields", f"The head has more than {self.max_fields} fields.")

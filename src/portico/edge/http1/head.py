@@ -13,13 +13,12 @@ from portico.edge.http1.fields import FieldReader
 from portico.edge.http1.names import (
     CONTENT_LENGTH,
     CRLF,
-    DIGITS,
     EXPECT,
     HOST,
     SEC_WEBSOCKET_KEY,
     TRANSFER_ENCODING,
     UPGRADE,
-    VALUE,
+    VALUES,
     Names,
     is_token,
 )
@@ -52,7 +51,7 @@ def _has_websocket(fields: FieldReader) -> bool:
 
 def _read_length(value: bytes) -> int:
     """The value of Content-Length, or -1 when it isn't one number of at most 18 digits."""
-    if not value or len(value) > MOST_LENGTH_DIGITS or value.translate(None, DIGITS):
+    if len(value) > MOST_LENGTH_DIGITS or not value.isdigit():
         return -1
     return int(value)
 
@@ -263,8 +262,8 @@ class ResponseHead:
         version = line[:9]
         digits = line[9:12]
         good = version == b"HTTP/1.1 " or version == b"HTTP/1.0 "
-        good = good and len(digits) == 3 and not digits.translate(None, DIGITS) and b"100" <= digits <= b"599"
-        if not good or line[12:13] not in (b"", b" ") or line.translate(None, VALUE):
+        good = good and len(digits) == 3 and digits.isdigit() and b"100" <= digits <= b"599"
+        if not good or line[12:13] not in (b"", b" ") or line.translate(VALUES) != line:
             raise HeadError(502, "bad_status_line", "The upstream's answer doesn't begin with a valid status line.")
         self.version = 11 if version == b"HTTP/1.1 " else 10
         self.status = int(digits)

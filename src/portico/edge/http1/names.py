@@ -95,8 +95,19 @@ SINGLE: Final[frozenset[int]] = frozenset(
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # RFC 9110 section 5.5: VCHAR, obs-text, SP and HTAB
 VALUE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-DIGITS: Final = b"0123456789"
 CRLF: Final = b"\r\n"
+
+
+def others(allowed: bytes) -> bytes:
+    """A table by which `translate` changes every byte but the allowed ones: text of allowed bytes stays what it is.
+
+    That costs less than half of deleting bytes, for which CPython makes such a table in every call.
+    """
+    return bytes(byte if byte in allowed else 0 if byte else 1 for byte in range(256))
+
+
+TOKENS: Final = others(TOKEN)
+VALUES: Final = others(VALUE)
 
 MOST_NAMES: Final = 4096
 LONGEST_NAME: Final = 64  # longer ones are looked at each time, so that a client can't fill the memory with them
@@ -104,7 +115,7 @@ LONGEST_NAME: Final = 64  # longer ones are looked at each time, so that a clien
 
 def is_token(text: bytes) -> bool:
     """Whether `text` is a token (RFC 9110 section 5.6.2)."""
-    return len(text) > 0 and not text.translate(None, TOKEN)
+    return len(text) > 0 and text.translate(TOKENS) == text
 
 
 class Names:

@@ -6,13 +6,15 @@ import socket
 from typing import Final
 
 from portico.edge.http1.errors import HeadError
-from portico.edge.http1.names import DIGITS
+from portico.edge.http1.names import others
 
 LONGEST_TARGET: Final = 8 * 1024
 LONGEST_HOST: Final = 255
 TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'#"<>')
+TARGETS: Final = others(TARGET)
+PLAIN: Final = others(TARGET.translate(None, b"%.\\"))  # a path of these has nothing to decode or to resolve
 ALNUM: Final = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-HOST_NAME: Final = ALNUM + b"-._~"
+HOST_NAMES: Final = others(ALNUM + b"-._~")
 HEX: Final = b"0123456789abcdefABCDEF"
 ENCODED_SLASH: Final = b"%2F"
 
@@ -30,7 +32,7 @@ def check(target: bytes) -> None:
     """Refuse a request target that is too long (414), empty or has a byte that no URI has (400)."""
     if len(target) > LONGEST_TARGET:
         raise HeadError(414, "target_too_long", f"The request target is longer than {LONGEST_TARGET} bytes.")
-    if not target or target.translate(None, TARGET):
+    if not target or target.translate(TARGETS) != target:
         raise HeadError(400, "bad_target", "The request target has a character that must be percent-encoded.")
 
 
@@ -42,17 +44,25 @@ def normalise(raw: bytes) -> tuple[bytes, bytes]:
     HeadError(400) for a wrong percent-encoding, an encoded control character, a backslash, or a dot segment that only
     appears when "%2F" or "%5C" is read as a slash or a ";" parameter is cut off, as some servers do.
     """
-    if raw.find(b"\\") >= 0:  # `in` raises and swallows an error inside CPython 3.11, and takes 1 µs
+    match = raw
+    if raw.translate(PLAIN) != raw:
+        raw, match = _careful(raw)
+    while match.find(b"//") >= 0:  # `in` raises and swallows an error inside CPython 3.11, and takes 1 µs
+        match = match.replace(b"//", b"/")
+    return raw, match
+
+
+def _careful(raw: bytes) -> tuple[bytes, bytes]:
+    """The same for a path with a dot, a percent-encoding or a backslash in it; runs of slashes are still there."""
+    if b"\\" in raw:
         raise HeadError(400, "bad_target", "The path of the request target has a backslash in it.")
-    encoded = raw.find(b"%") >= 0
+    encoded = b"%" in raw
     match = _decode(raw) if encoded else raw
-    if encoded or raw.find(b"/.") >= 0:
+    if encoded or b"/." in raw:
         path = _resolve(raw)
         if path is not raw:
             raw = path
             match = _decode(raw) if encoded else raw
-    while match.find(b"//") >= 0:
-        match = match.replace(b"//", b"/")
     return raw, match
 
 
@@ -123,7 +133,7 @@ def read_host(authority: bytes) -> bytes:
         host, port = (authority[:end], authority[end:]) if end >= 0 else (authority, b"")
         if host[-1:] == b".":
             host = host[:-1]
-        good = 0 < len(host) <= LONGEST_HOST and not host.translate(None, HOST_NAME)
+        good = 0 < len(host) <= LONGEST_HOST and host.translate(HOST_NAMES) == host
         good = good and host[:1] != b"." and host[-1:] != b"." and b".." not in host
     if not good or not _is_port(port):
         raise HeadError(400, "bad_host", "The host must be a name or an address, with or without a port.")
@@ -145,7 +155,9 @@ def _is_port(text: bytes) -> bool:
     if not text:
         return True
     digits = text[1:]
-    return text[:1] == b":" and len(digits) <= 5 and not digits.translate(None, DIGITS) and int(digits or b"0") <= 65535
+    if text[:1] != b":" or len(digits) > 5:
+        return False
+    return not digits or (digits.isdigit() and int(digits) <= 65535)
 
 
 def same_authority(one: bytes, other: bytes, port: bytes) -> bool:

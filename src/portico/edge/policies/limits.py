@@ -11,16 +11,19 @@ The fields are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy`
 from __future__ import annotations
 
 from hashlib import sha256
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, Final
 
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
-from portico.edge.exchange import Exchange, Response
+from portico.edge.exchange import Exchange, Response, decimal
 from portico.edge.policies.store import Bucket, Slots, Store, Stores
 
 TICKS: Final = 1 << 30  # of a second; finer than the clock
 RESERVED: Final = "reserved"  # the note that holds what limits have taken for an exchange
 LONGEST_KEY: Final = 128  # bytes of a header's value that tell callers apart; beyond, its SHA-256 does
+
+MAPPED: Final = bytes(10) + b"\xff\xff"  # how an IPv6 address begins that stands for an IPv4 one (RFC 4291 2.5.5.2)
 
 BY_ROUTE: Final = 0
 BY_PRINCIPAL: Final = 1
@@ -39,6 +42,7 @@ KINDS: Final = {
 class Callers:
     """Tells callers apart: `by` is key, principal, tenant, client, route or header:NAME.
 
+    A client is its IPv4 address, or the first 64 bits of its IPv6 address: all addresses beyond are one subscriber's.
     Those without what is asked for (no principal, no such header) share one bucket.
     """
 
@@ -51,7 +55,8 @@ class Callers:
         """What the exchange is counted under."""
         kind = self.kind
         if kind == BY_CLIENT:
-            return exchange.client
+            client = exchange.client
+            return client if client.find(b":") < 0 else network(client)
         if kind == BY_ROUTE:
             return ""
         if kind == BY_HEADER:
@@ -77,14 +82,21 @@ class Limit:
 
     def show(self, exchange: Exchange, remaining: int, seconds: int) -> None:
         """Tell an admitted caller how much is left."""
-        text = str(remaining) + ";t=" + str(seconds)
-        exchange.response_fields += self.head + text.encode()
+        exchange.response_fields += self.head + decimal(remaining) + b";t=" + decimal(seconds)
 
     def reserved(self, exchange: Exchange, bucket: Bucket, mark: int) -> None:
         """Note a share that may have to be given back."""
         if not self.alone:
             notes = exchange.notes
             notes[RESERVED] = Reservation(self, bucket, mark, notes.get(RESERVED))
+
+    def check(self, exchange: Exchange) -> Response | None:
+        """Take a share of the caller's, or refuse."""
+        raise NotImplementedError
+
+    def peek(self, exchange: Exchange) -> Response | None:
+        """What `check` would answer; nothing is taken."""
+        raise NotImplementedError
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         """Undo one reservation."""
@@ -120,15 +132,16 @@ class Reservation:
 
 def store_of(context: PolicyContext, kind: str, name: str, by: str, unit: str = "") -> Store:
     """The buckets of one limit. They outlive reloads, unless `unit`, what their numbers mean, changes."""
-    return _stores(context).store((context.route.name, kind, name, by, unit), context.snapshot.version)
+    return stores_of(context).store((context.route.name, kind, name, by, unit), context.snapshot.version)
 
 
 def slots_of(context: PolicyContext, name: str, by: str) -> Slots:
     """The slots of one limit. They outlive reloads, for so do the exchanges that hold them."""
-    return _stores(context).slots_of((context.route.name, "concurrent", name, by), context.snapshot.version)
+    return stores_of(context).slots_of((context.route.name, "concurrent", name, by), context.snapshot.version)
 
 
-def _stores(context: PolicyContext) -> Stores:
+def stores_of(context: PolicyContext) -> Stores:
+    """All that the limits of this process remember."""
     stores = context.shared.get("limits")
     if not isinstance(stores, Stores):
         stores = context.shared["limits"] = Stores()
@@ -143,6 +156,15 @@ def _quoted(name: str) -> str:
     """A string of structured fields (RFC 9651 3.3.3)."""
     plain = "".join(character if " " <= character <= "~" else "?" for character in name)
     return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def network(address: bytes) -> bytes:
+    """The /64 of an IPv6 address, the address that a mapped one stands for, or what came when it is neither."""
+    try:
+        packed = inet_pton(AF_INET6, address.decode("latin-1"))
+    except OSError:
+        return address
+    return inet_ntop(AF_INET, packed[12:]).encode() if packed.startswith(MAPPED) else packed[:8]
 
 
 def _digest(value: bytes) -> bytes:

@@ -20,6 +20,13 @@ class Public(BasePlugin[dict[str, Any]]):
     info: ClassVar = PluginInfo("public", PluginType.BUSINESS, order=10, summary="status and API documentation")
     mounts = (
         Mount("GET", "/api/v1/public/status"),
+        Mount(
+            "GET",
+            "/api/v1/admin/status",
+            layer="admin",
+            credentials=("api_key", "jwt"),
+            permission="health:read",
+        ),
         Mount("GET", "/api/v1/public/docs"),
         Mount("GET", "/docs"),
         Mount("GET", "/openapi.json"),

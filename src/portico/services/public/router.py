@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from portico.services.callers import needs
 from portico.services.host import Host
 from portico.services.public import page, service
-from portico.services.public.schemas import Status
+from portico.services.public.schemas import DetailedStatus, Status
 
 
 def build(host: Host) -> APIRouter:
@@ -20,7 +21,20 @@ def build(host: Host) -> APIRouter:
     async def status() -> Status:
         return await service.status(host)
 
-    @router.get("/api/v1/public/docs", summary="Redirects to the documentation", status_code=307)
+    @router.get(
+        "/api/v1/admin/status",
+        summary="The same, with latency and last error of each dependency",
+        dependencies=[Depends(needs("health:read"))],
+    )
+    async def detailed() -> DetailedStatus:
+        return await service.detailed(host)
+
+    @router.get(
+        "/api/v1/public/docs",
+        summary="Redirects to the documentation",
+        status_code=307,
+        response_class=RedirectResponse,
+    )
     async def docs() -> RedirectResponse:
         return RedirectResponse("/docs", 307)
 

@@ -8,28 +8,33 @@ from typing import Final, Literal
 import portico
 from portico.contracts import SERVICES
 from portico.kernel.discovery import DEFAULT
-from portico.kernel.plugin import ReportsHealth
 from portico.services.host import Host
-from portico.services.public.schemas import Status
+from portico.services.public.schemas import Dependency, DetailedStatus, Status
 
 LAYERS: Final = ("public", "app", "mcp", "admin")
-PATIENCE: Final = 1.0  # seconds for one dependency's answer
 
 
 async def status(host: Host) -> Status:
     """The state now; asks the supervisor and every plugin that reports its health, all at once."""
-    reporting = {plugin.info.id: plugin for plugin in host.plugins if isinstance(plugin, ReportsHealth)}
-    asked = asyncio.gather(*(_state(plugin) for plugin in reporting.values()))
+    whole = await detailed(host)
+    return Status(**{name: getattr(whole, name) for name in Status.model_fields})
+
+
+async def detailed(host: Host) -> DetailedStatus:
+    """The same with what is known of each dependency."""
+    asked = asyncio.create_task(host.dependencies.check(host.plugins))
     dependencies = await _halves(host)
-    dependencies.update(zip(reporting, await asked, strict=True))
+    details = {name: Dependency(**state) for name, state in (await asked).items()}
+    dependencies.update({name: detail.status for name, detail in details.items()})
     enabled = {spec.id for spec in host.snapshot.plugins}
-    return Status(
+    return DetailedStatus(
         status="ok" if set(dependencies.values()) == {"ok"} else "degraded",
         version=portico.__version__,
         environment="demo" if host.snapshot.demo else "production",
         features={name: name in enabled for name in sorted({*DEFAULT, *enabled})},
         layers={layer: _layer(host, layer) for layer in LAYERS},
         dependencies=dependencies,
+        details=details,
     )
 
 
@@ -39,14 +44,6 @@ async def _halves(host: Host) -> dict[str, str]:
     except TimeoutError:
         return {"edge": "unknown", "services": "ok"}  # we are answering
     return {name: str(answer.get(name, "unknown")) for name in ("edge", "services")}
-
-
-async def _state(plugin: ReportsHealth) -> str:
-    try:
-        health = await asyncio.wait_for(plugin.health(), PATIENCE)
-    except Exception:  # the plugin's own code; whatever it is, its dependency can't be said to be well
-        return "unknown"
-    return "ok" if health.ok else "down"
 
 
 def _layer(host: Host, layer: str) -> Literal["available", "absent"]:

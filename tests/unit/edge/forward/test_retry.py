@@ -64,7 +64,7 @@ def test_never_after_an_answer_has_begun() -> None:
 def test_no_budget_no_retry() -> None:
     retries = Retries(contracts.Retries(budget=0.0))
     retries.recent.see(1.0)
-    assert not retries.affords(1.0)
+    assert not any(retries.affords(1.0, cause) for cause in (CONNECT, RESET, 503))
 
 
 @given(
@@ -81,20 +81,29 @@ def test_retries_stay_under_the_budget(pauses: list[float], budget: float) -> No
         now += pause
         retries.recent.see(now)
         requests.append(now)
-        while retries.affords(now) and len(retried) < 5000:
-            retries.spend(now)
+        while retries.affords(now, RESET) and len(retried) < 5000:
+            retries.spend(now, RESET)
             retried.append(now)
         recent = [at for at in retried if at > now - 10.0 + 1.0]
         asked = [at for at in requests if at > now - 20.0]
         assert len(recent) <= budget * len(asked) + FLOOR * 11
 
 
-def test_the_floor_is_three_a_second() -> None:
+def test_what_was_not_sent_costs_nothing() -> None:
+    """A target that dies refuses at once all that come, often before anything is known of how many that are."""
+    retries = Retries(DEFAULT)
+    for _ in range(1000):
+        assert retries.affords(1000.0, CONNECT)
+        retries.spend(1000.0, CONNECT)
+    assert sum(retries.affords(1000.0, RESET) and not retries.spend(1000.0, RESET) for _ in range(1000)) == FLOOR
+
+
+def test_the_floor_is_ten_a_second() -> None:
     retries = Retries(DEFAULT)
     spent = 0
-    for tick in range(50):
-        now = 1000.0 + tick / 10
-        if retries.affords(now):
-            retries.spend(now)
+    for tick in range(500):
+        now = 1000.0 + tick / 100
+        if retries.affords(now, 503):
+            retries.spend(now, 503)
             spent += 1
     assert spent == 5 * FLOOR

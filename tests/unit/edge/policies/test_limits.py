@@ -36,6 +36,24 @@ def test_callers(by: str, expected: object) -> None:
     assert Callers(by).key(exchange(b"\r\nX-Team: red", principal=principal())) == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        (b"2001:db8:1:2::1", b"2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        (b"2001:db8:1:2::1", b"2001:DB8:0001:2::1", True),
+        (b"2001:db8:1:2::1", b"2001:db8:1:3::1", False),
+        (b"::ffff:192.0.2.1", b"::ffff:192.0.2.2", False),
+        (b"::ffff:192.0.2.1", b"192.0.2.1", True),
+        (b"192.0.2.1", b"192.0.2.2", False),
+        (b"not:an:address", b"not:an:address", True),
+        (b"not:an:address", b"nor:this", False),
+    ],
+)
+def test_a_client_is_an_ipv4_address_or_a_64(one: bytes, other: bytes, together: bool) -> None:
+    callers = Callers("client")
+    assert (callers.key(exchange(client=one)) == callers.key(exchange(client=other))) == together
+
+
 @pytest.mark.parametrize("by", ["key", "principal", "tenant"])
 def test_those_without_a_principal_share_a_bucket(by: str) -> None:
     assert Callers(by).key(exchange()) == ""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from portico.config.base import Strict
+from portico.config.policies import key_limits
 from portico.config.scalars import Parse, nearest
 from portico.config.substitute import Substituted
 from portico.contracts import AUTHENTICATE, Policy
 
-KINDS: Final = ("api_key",)
-HEADER: Final = "x-api-key"
+KINDS: Final = ("api_key", "jwt", "certificate")
 
 
 def _auth(value: Any) -> tuple[str, ...]:
     if value == "none":
         return ()
-    kinds = " or ".join(KINDS)
+    kinds = " or ".join([", ".join(KINDS[:-1]), KINDS[-1]])
     if not isinstance(value, list):
         raise ValueError(f"must be none, or a list of {kinds}, such as [{KINDS[0]}]")
     for kind in value:
@@ -43,11 +44,16 @@ class Auth(Strict):
 
     auth: Annotated[tuple[str, ...], Parse(_auth, _SCHEMA, text=True)] = Field(
         default=(),
-        description="none, or [api_key]: a key in X-API-Key or as Bearer",
+        description="none, or any of api_key, jwt and certificate: one of them has to be shown",
         json_schema_extra={"default": "none"},
     )
 
 
-def policy() -> Policy:
-    """The step that asks for an API key. Its plain form: {"header": name in lower case}."""
-    return Policy("api_key", AUTHENTICATE, 10, "portico.edge.policies.api_key:build", {"header": HEADER})
+def policies(kinds: Sequence[str]) -> list[Policy]:
+    """The step that asks for credentials, and the one for the limits of keys where keys are taken.
+
+    Its plain form: {"kinds": [any of KINDS, in their order]}.
+    """
+    config = {"kinds": [kind for kind in KINDS if kind in kinds]}
+    asked = Policy("auth", AUTHENTICATE, 10, "portico.edge.policies.auth:build", config)
+    return [asked, key_limits.policy()] if "api_key" in kinds else [asked]

@@ -1,0 +1,69 @@
+"""`storage`, `backups`, `state`: where Portico keeps what must last, and what is shared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from portico import contracts
+from portico.config.base import Strict
+from portico.config.scalars import Duration, Parse, PositiveDuration, Text, integer
+
+_STORAGE: Final = re.compile(r"sqlite:///[^?#]+|postgres(?:ql)?://[^\s]+")
+_STATE: Final = re.compile(r"memory://|(?:rediss?|unix)://[^\s]+")
+
+
+def _storage(value: Any) -> str:
+    if not isinstance(value, str) or not _STORAGE.fullmatch(value):
+        raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+    return value
+
+
+def _state(value: Any) -> str:
+    if not isinstance(value, str) or not _STATE.fullmatch(value):
+        raise ValueError("must be memory:// or redis://HOST:PORT/NUMBER")
+    return value
+
+
+class Storage(Strict):
+    """The database."""
+
+    url: Annotated[str, Parse(_storage, {"type": "string"}, text=True)] = Field(
+        default="sqlite:///portico.db",
+        description="sqlite:///FILE, encrypted, inside data_dir when relative; or postgresql://…",
+    )
+
+    def plain(self) -> contracts.Storage:
+        return contracts.Storage(self.url)
+
+
+class Backups(Strict):
+    """Encrypted copies of the database, made by the clock and verified by restoring."""
+
+    every: Duration = Field(
+        default=0.0, description="Time between two backups; 0s: none", json_schema_extra={"default": "0s"}
+    )
+    keep: Annotated[int, integer(1, 10_000)] = Field(default=7, description="How many are kept, the newest")
+    to: Text | None = Field(default=None, description="Folder of the backups; data_dir/backups when left out")
+
+    def plain(self, folder: Path) -> contracts.Backups:
+        return contracts.Backups(self.every, self.keep, str(folder / self.to) if self.to else "")
+
+
+class State(Strict):
+    """What processes share: memory of one process, or Redis."""
+
+    url: Annotated[str, Parse(_state, {"type": "string"}, text=True)] = Field(
+        default="memory://", description="memory:// or redis://HOST:PORT/NUMBER"
+    )
+    wait: PositiveDuration = Field(
+        default=0.05,
+        description="Longest time that a request waits for the store",
+        json_schema_extra={"default": "50ms"},
+    )
+
+    def plain(self) -> contracts.State:
+        return contracts.State(self.url, self.wait)

@@ -1,0 +1,1 @@
+"""Who calls: registration, login, sessions, and what the edge asks of it."""

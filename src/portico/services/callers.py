@@ -1,0 +1,116 @@
+"""Who calls a service, from where, and what they may do: asked of the request that the edge has signed."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from portico.identity.principal import Principal
+from portico.services.problems import Refused
+
+HOPS: Final = 32  # entries of X-Forwarded-For that are looked at
+HOME: Final = "default"  # the tenant whose administrators may name other tenants
+ACROSS: Final = "tenants:write"
+
+
+def caller(request: Request) -> Principal:
+    """The caller; Refused (401) when nobody has shown credentials."""
+    principal = request.state.principal
+    if not isinstance(principal, Principal):
+        raise Refused(401)
+    return principal
+
+
+def needs(permission: str) -> Callable[[Request], Principal]:
+    """A dependency: the caller, who has `permission`. The edge has asked for it already; this is the second lock."""
+
+    def permitted(request: Request) -> Principal:
+        principal = caller(request)
+        if not principal.allows(permission):
+            detail = f"the caller lacks the permission {permission}"
+            raise Refused(403, "permission_missing", detail, "ask an administrator for it")
+        return principal
+
+    return permitted
+
+
+Caller = Annotated[Principal, Depends(caller)]
+
+
+def scope(principal: Principal, asked: str | None) -> str:
+    """The tenant that the caller acts in: its own, or `asked` where it may act for others; else Refused (403)."""
+    if asked is None or asked == principal.tenant:
+        return principal.tenant
+    if not across(principal):
+        detail = "the caller may not act for another tenant"
+        hint = f"leave `tenant` out; only the tenant {HOME} may have {ACROSS}"
+        raise Refused(403, "other_tenant", detail, hint)
+    return asked
+
+
+def sight(principal: Principal) -> str | None:
+    """The tenant whose rows the caller may see by their id; None: every tenant's."""
+    return None if across(principal) else principal.tenant
+
+
+def across(principal: Principal) -> bool:
+    """Whether the caller may act for other tenants: one of the tenant `default` that has `tenants:write`."""
+    return principal.tenant == HOME and principal.allows(ACROSS)
+
+
+def covers(principal: Principal, grants: Iterable[str]) -> bool:
+    """Whether the caller holds all of `grants`, patterns included: nobody hands on more than they have."""
+    held = [grant.split(":", 2) for grant in principal.permissions if grant != "*"]
+    all_of_it = "*" in principal.permissions
+    return all(all_of_it or (grant != "*" and _covered(grant.split(":", 2), held)) for grant in grants)
+
+
+def _covered(grant: list[str], held: list[list[str]]) -> bool:
+    # One without an instance covers every instance; one with an instance says nothing about the permission without.
+    return any(
+        len(each) <= len(grant) and all(part in ("*", grant[at]) for at, part in enumerate(each)) for each in held
+    )
+
+
+def address(request: Request, proxies: tuple[str, ...]) -> str:
+    """The client's address as the edge saw it: the last of X-Forwarded-For that no trusted proxy has. "": this machine.
+
+    An IPv6 address stands for its /64, which is what one subscriber has.
+    """
+    seen = request.headers.get("x-forwarded-for", "")
+    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+    found = ""
+    for entry in reversed(seen.split(",")[-HOPS:]):
+        try:
+            parsed = ipaddress.ip_address(entry.strip())
+        except ValueError:
+            break
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        found = str(mapped) if mapped.version == 4 else str(ipaddress.ip_network((mapped, 64), strict=False))
+        if not any(mapped.version == network.version and mapped in network for network in networks):
+            break
+    return found
+
+
+def secure(request: Request) -> bool:
+    """Whether the client speaks https."""
+    return bool(request.headers.get("x-forwarded-proto", "") == "https")
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a page of this very host sent the request: its Origin (RFC 6454) says so. Without an Origin: no."""
+    origin = request.headers.get("origin", "")
+    parts = urlsplit(origin)
+    if not parts.netloc:  # none, or null
+        return False
+    host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")
+    scheme = "https" if secure(request) else "http"
+    return parts.scheme == scheme and _authority(parts.netloc, scheme) == _authority(host, scheme)
+
+
+def _authority(text: str, scheme: str) -> str:
+    return text.lower().removesuffix(":443" if scheme == "https" else ":80")

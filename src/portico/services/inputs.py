@@ -1,0 +1,144 @@
+"""What clients send, read strictly: one JSON text in UTF-8 that every reader understands alike (RFC 8259, RFC 7493)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from email.message import Message
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+
+from portico.services.problems import Refused
+
+MAX_DEPTH: Final = 64  # lists and objects within one another
+EXACT: Final = 1 << 53  # up to here whole numbers are exact, with a fraction or without (RFC 7493 2.2)
+LONGEST_NUMBER: Final = 40  # characters; an integer of more is no value that anyone means
+
+
+class JsonError(ValueError):
+    """The text is no JSON, or JSON that readers disagree about."""
+
+
+def parse(data: bytes) -> Any:
+    """The value of a JSON text.
+
+    JsonError, without a word of the text, for what is not UTF-8 or not JSON, for names that come twice in an object,
+    NaN and infinities (1e999 too), numbers longer than 40 characters, NUL and lone surrogates, and more than 64 levels.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JsonError(f"it is not UTF-8 at byte {error.start}") from None
+    try:
+        value = _Decoder().decode(text)
+    except json.JSONDecodeError as error:
+        raise JsonError(f"it is not JSON at character {error.pos}: {error.msg}") from None
+    except RecursionError:
+        raise JsonError("it is nested too deeply") from None
+    _check(value)
+    return value
+
+
+class _Decoder(json.JSONDecoder):
+    def __init__(self) -> None:
+        super().__init__(
+            object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float, parse_int=_int, strict=True
+        )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise JsonError("a name comes twice in an object")
+    return found
+
+
+def _constant(text: str) -> Any:
+    raise JsonError(f"{text} is not JSON")
+
+
+def _float(text: str) -> float:
+    if len(text) > LONGEST_NUMBER or not math.isfinite(value := float(text)):
+        raise JsonError("a number is out of range")
+    # JSON has one kind of number: 1.0 and 1 are the same, and fields that want a whole one take both.
+    return int(value) if value.is_integer() and abs(value) <= EXACT else value
+
+
+def _int(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise JsonError("a number is out of range")
+    return int(text)
+
+
+def _check(value: Any) -> None:
+    """Depth and characters, without recursion."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, str):
+                _characters(each)
+            elif isinstance(each, dict):
+                below += each.keys()
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        if not below:
+            return
+        level = below
+    raise JsonError("it is nested too deeply")
+
+
+def _characters(text: str) -> None:
+    if "\0" in text:
+        raise JsonError("a text holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise JsonError("a text holds half of a surrogate pair") from None
+
+
+class JsonRequest(Request):
+    """A request whose JSON is read by `parse`."""
+
+    async def json(self) -> Any:
+        """The body's value; Refused (400) when it is no JSON as `parse` wants it."""
+        try:
+            return parse(await self.body())
+        except JsonError as error:
+            raise Refused(400, "bad_json", f"the body can't be read: {error}", "send one JSON text in UTF-8") from None
+
+
+class StrictRoute(APIRoute):
+    """A route that takes its JSON strictly, and nothing else where it takes JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, behind our reader."""
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None
+
+        async def strict(request: Request) -> Response:
+            ours = JsonRequest(request.scope, request.receive)
+            # A body that is missing altogether is told as such by the schema.
+            if takes_json and not is_json(request.headers.get("content-type", "")) and await ours.body():
+                detail = "the body must be application/json"
+                raise Refused(415, "", detail, "send JSON, and Content-Type: application/json")
+            return await handle(ours)
+
+        return strict
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type names JSON (RFC 8259, RFC 6839)."""
+    message = Message()
+    message["content-type"] = content_type
+    kind = message.get_content_type()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def router(tag: str) -> APIRouter:
+    """An empty router whose routes read strictly."""
+    return APIRouter(tags=[tag], route_class=StrictRoute)

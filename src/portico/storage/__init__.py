@@ -1,0 +1,1 @@
+"""What Portico keeps: the database, its tables and migrations, the repositories of accounts, the vault."""

@@ -1,0 +1,127 @@
+"""Invitations: leave to register, once, until a day."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from portico.errors import Invalid, Unknown
+from portico.storage.accounts import keys, rules
+from portico.storage.accounts.records import TENANT, Invitation, KeyRecord, NewKey
+from portico.storage.database import Database
+from portico.storage.ids import is_id, now, uuid7
+from portico.storage.tables import InvitationRow
+
+PREFIX: Final = "pi_"
+LENGTH: Final = 46  # PREFIX and 32 bytes in base64url
+LIFETIME: Final = 7 * 86400.0  # seconds
+LONGEST: Final = 366 * 86400.0
+
+
+class Invitations:
+    """The repository of invitations."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def create(
+        self,
+        *,
+        created_by: str = "",
+        tenant: str = TENANT,
+        email: str = "",
+        roles: Iterable[str] = ("user",),
+        permissions: Iterable[str] = (),
+        lifetime: float = LIFETIME,
+    ) -> tuple[Invitation, str]:
+        """An invitation and its token, which is nowhere to be had again."""
+        if not 0 < lifetime <= LONGEST:
+            raise Invalid("lifetime", "must be above 0 and at most 366 days")
+        moment = now()
+        token = PREFIX + secrets.token_urlsafe(32)
+        row = InvitationRow(
+            id=uuid7(),
+            tenant_id=rules.name("tenant", tenant),
+            sha256=_digest(token),
+            email=rules.email(email) if email else "",
+            roles=rules.names("roles", roles),
+            permissions=rules.permissions(permissions),
+            created_by=created_by if is_id(created_by) else "",
+            created_at=moment,
+            expires_at=moment + timedelta(seconds=lifetime),
+            used_at=None,
+        )
+        async with self._db.write() as session:
+            session.add(row)
+        return record(row), token
+
+    async def redeem(self, token: str) -> Invitation:
+        """Use an invitation up. Unknown when it was never made, is used up, or has expired: all three alike."""
+        async with self._db.write() as session:
+            return await _redeem(session, token)
+
+    async def register(self, token: str, new: NewKey) -> tuple[KeyRecord, str]:
+        """Use an invitation up for a key, in one transaction; tenant and permissions are the invitation's."""
+        async with self._db.write() as session:
+            invitation = await _redeem(session, token)
+            row, key = keys.make(replace(new, tenant=invitation.tenant, permissions=invitation.permissions))
+            await keys.insert(session, row)
+        return keys.record(row), key
+
+    async def list(
+        self, *, tenant: str | None = None, after: str | None = None, limit: int = rules.PAGE
+    ) -> tuple[list[Invitation], str | None]:
+        """A page of the invitations that can still be used, oldest first, and the cursor of the next."""
+        limit = rules.page(after, limit)
+        wanted = select(InvitationRow).where(InvitationRow.used_at.is_(None), InvitationRow.expires_at > now())
+        wanted = wanted.order_by(InvitationRow.id).limit(limit + 1)
+        if tenant is not None:
+            wanted = wanted.where(InvitationRow.tenant_id == tenant)
+        if after is not None:
+            wanted = wanted.where(InvitationRow.id > after)
+        async with self._db.read() as session:
+            rows = (await session.scalars(wanted)).all()
+        return [record(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+
+    async def prune(self) -> int:
+        """Remove those that expired more than a week ago; how many."""
+        over = delete(InvitationRow).where(InvitationRow.expires_at < now() - timedelta(days=7))
+        async with self._db.write() as session:
+            return int((await session.execute(over)).rowcount)  # type: ignore[attr-defined]
+
+
+async def _redeem(session: AsyncSession, token: str) -> Invitation:
+    if len(token) == LENGTH and token.isascii():
+        moment = now()
+        valid = InvitationRow.used_at.is_(None) & (InvitationRow.expires_at > moment)
+        use = update(InvitationRow).where(InvitationRow.sha256 == _digest(token), valid).values(used_at=moment)
+        row = await session.scalar(use.returning(InvitationRow))
+        if row is not None:
+            return record(row)
+    raise Unknown("the invitation is not valid")
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def record(row: InvitationRow) -> Invitation:
+    """A row as others see it."""
+    return Invitation(
+        row.id,
+        row.tenant_id,
+        row.email,
+        tuple(row.roles),
+        tuple(row.permissions),
+        row.created_by,
+        row.created_at,
+        row.expires_at,
+        row.used_at,
+    )

@@ -1,0 +1,154 @@
+"""SQLite, encrypted by SQLCipher: how a connection is opened, and what is done once before the first.
+
+Pages are encrypted with AES-256-CBC and authenticated with HMAC-SHA512. The key is raw, so that opening derives none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+from sqlalchemy import Connection, event
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi, SQLiteDialect_aiosqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlcipher3 import dbapi2  # type: ignore[import-untyped]
+
+from portico.errors import StorageError
+
+BUSY: Final = 15.0  # seconds that a connection waits while another process writes
+PATIENCE: Final = 30.0  # seconds for another process to migrate
+POLL: Final = 0.02
+READERS: Final = 4
+CHUNK: Final = 64  # rows that aiosqlite takes at a time
+WAL_KEPT: Final = 64 * 1024 * 1024  # bytes to which the WAL is cut back after it was larger
+
+Connector = Callable[[], Any]
+
+
+class _Driver:
+    """What SQLAlchemy's adapter looks for in the module aiosqlite, with SQLCipher's errors beneath."""
+
+    DatabaseError = dbapi2.DatabaseError
+    Error = dbapi2.Error
+    IntegrityError = dbapi2.IntegrityError
+    NotSupportedError = dbapi2.NotSupportedError
+    OperationalError = dbapi2.OperationalError
+    ProgrammingError = dbapi2.ProgrammingError
+    sqlite_version = dbapi2.sqlite_version
+    sqlite_version_info = dbapi2.sqlite_version_info
+    Connection = aiosqlite.Connection
+
+    @staticmethod
+    def connect(*_: Any, connector: Connector, **__: Any) -> aiosqlite.Connection:
+        """A connection, made by `connector` in its own thread when it is awaited; it knows the file and the options."""
+        return aiosqlite.Connection(connector, CHUNK)
+
+
+class Dialect(SQLiteDialect_aiosqlite):
+    """`sqlite+aiosqlcipher`: SQLAlchemy's own dialect on another driver."""
+
+    driver = "aiosqlcipher"
+    supports_statement_cache = True
+
+    @classmethod
+    def import_dbapi(cls) -> Any:
+        """The driver."""
+        return AsyncAdapt_aiosqlite_dbapi(_Driver, dbapi2)  # type: ignore[arg-type]
+
+
+def connector(path: Path, key: bytes, *, readonly: bool = False) -> Connector:
+    """A function that opens one connection; it blocks for about a millisecond."""
+
+    def connect() -> Any:
+        connection = dbapi2.connect(str(path), timeout=BUSY, isolation_level=None, cached_statements=256)
+        try:
+            for pragma in _pragmas(key, readonly):
+                connection.execute(pragma).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return connect
+
+
+def _pragmas(key: bytes, readonly: bool) -> tuple[str, ...]:
+    return (
+        "PRAGMA cipher_log_level = NONE",  # it would write to the terminal
+        f"PRAGMA key = \"x'{key.hex()}'\"",
+        "PRAGMA synchronous = FULL",  # what is acknowledged is on the disk
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA temp_store = MEMORY",  # nothing in clear in temporary files
+        "PRAGMA cache_size = -4096",
+        f"PRAGMA journal_size_limit = {WAL_KEPT}",
+        f"PRAGMA query_only = {'ON' if readonly else 'OFF'}",
+    )
+
+
+def engine(connect: Connector, begin: str, size: int) -> AsyncEngine:
+    """Connections of `connect`, at most `size`, whose transactions open with the statement `begin`."""
+    made = create_async_engine(
+        URL.create("sqlite+aiosqlcipher", database="portico"),
+        connect_args={"connector": connect},
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=BUSY,
+    )
+
+    def started(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(made.sync_engine, "begin", started)
+    return made
+
+
+def prepare(path: Path, connect: Connector) -> None:
+    """Make the file if there is none, with mode 0600, and turn its WAL on; StorageError when the key is another's."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"{path} can't be opened: {error.strerror}") from error
+    os.close(descriptor)
+    connection = connect()
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # with a wrong key this fails
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    finally:
+        connection.close()
+
+
+@asynccontextmanager
+async def locked(path: Path) -> AsyncIterator[None]:
+    """Hold the lock file `path` alone, so that of processes which start together one prepares and migrates."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"{path} can't be opened: {error.strerror}") from error
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not _try(descriptor):
+            if time.monotonic() > deadline:
+                raise StorageError("another process has been preparing the database for too long")
+            await asyncio.sleep(POLL)
+        yield
+    finally:
+        os.close(descriptor)  # releases it
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
