@@ -1,9 +1,9 @@
 """Runs the tests in passes and says at the end what was skipped, and why.
 
 The edge's hot modules exist twice, interpreted and compiled: everything runs interpreted, then the edge's tests run
-again on the compiled modules (PORTICO_COMPILED=1). Tests with processes that load the machine or measure time run one
-at a time, others beside each other; up to three of a pass with processes that fail are run once more, alone, and told.
-A PostgreSQL of their own is started for them where it is installed, unless PORTICO_TEST_POSTGRES names one. With
+again on the compiled modules (PORTICO_COMPILED=1). Tests with processes that load the machine or measure time run two
+at a time, others three, long ones alone; up to three of a pass with processes that fail are run once more, alone, and
+told. A PostgreSQL of their own is started for them where it is installed, unless PORTICO_TEST_POSTGRES names one. With
 PORTICO_REQUIRE_SERVICES=1, as in CI, what could not run is a failure.
 """
 
@@ -30,8 +30,25 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 TESTS: Final = ROOT / "tests"
 PURE: Final = ("unit", "conformance", "golden")  # no processes, no clocks: safe beside each other
 HOT: Final = ("unit/edge", "unit/identity", "conformance")  # run hot modules inside the test process
-TIMED: Final = ("chaos", "e2e/edge", "integration/test_change_*.py", "integration/test_supervisor_*.py")
-BESIDE: Final = 3  # tests with processes at a time; they wait more than they compute
+TIMED: Final = (
+    "chaos",
+    "e2e/edge/test_balance.py",
+    "e2e/edge/test_callers*.py",
+    "e2e/edge/test_connections.py",
+    "e2e/edge/test_faults.py",
+    "e2e/edge/test_fuzz.py",
+    "e2e/edge/test_limits_shared.py",
+    "e2e/edge/test_observing.py",
+    "e2e/edge/test_settlement.py",
+    "e2e/edge/test_streams.py",
+    "e2e/edge/test_*workers.py",
+    "integration/test_change_*.py",
+    "integration/test_supervisor_deaths.py",
+    "integration/test_supervisor_life.py",
+    "integration/test_supervisor_services.py",
+)
+BESIDE: Final = 3  # files with processes at a time; they wait more than they compute
+BESIDE_TIMED: Final = 2
 FEW: Final = 3  # failures of a pass with processes which are tried once more, and told
 POSTGRES: Final = "PORTICO_TEST_POSTGRES"
 NO_TESTS: Final = 5  # pytest's exit code when it found none
@@ -75,8 +92,8 @@ def passes(long: bool, compiles: bool) -> Iterator[Pass]:
     marker = "long" if long else "not long"
     timed, others = with_processes()
     yield Pass("interpreted", PURE, "0", 2, marker)
-    yield Pass("interpreted, processes", others, "0", BESIDE, marker)
-    yield Pass("interpreted, processes, timed", timed, "0", 0, marker)
+    yield Pass("interpreted, processes", others, "0", 1 if long else BESIDE, marker)
+    yield Pass("interpreted, processes, timed", timed, "0", 1 if long else BESIDE_TIMED, marker)
     if compiles:
         yield Pass("compiled", HOT, "1", 2, marker)
 
@@ -97,8 +114,7 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "report.xml")
         command = [sys.executable, "-m", "pytest", "-q", "-m", each.marker, f"--junitxml={report}", *extra, *folders]
-        if each.processes:
-            command += ["-n", str(each.processes), "--dist", "loadfile"]
+        command += ["-n", str(each.processes), "--dist", "loadfile"]
         print(f"== {each.name}: {' '.join(folders) if len(folders) < 10 else f'{len(folders)} files'}", flush=True)
         environment = {**os.environ, "PORTICO_COMPILED": each.compiled}
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode

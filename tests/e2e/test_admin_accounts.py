@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 import pytest
-from tests.e2e.api import PASSWORD, Api, within
+from tests.e2e.api import BEHIND_PROXY, PASSWORD, Api, running, within
 
 KEYS, USERS, INVITATIONS = "/api/v1/admin/keys", "/api/v1/admin/users", "/api/v1/admin/invitations"
 
@@ -104,6 +104,21 @@ def test_a_role_that_is_none_is_refused_by_name(api: Api) -> None:
     assert (status, problem["code"]) == (422, "unknown_role")
     assert "amdin" in problem["detail"]
     assert "admin" in problem["hint"]
+
+
+def test_someone_whose_role_is_no_more_can_still_be_changed_and_disabled() -> None:
+    roles = {"clerk": ["orders:read"], "helper": ["users:*"]}
+    with running(config={"roles": roles}) as api:
+        person, boss = api.person(("clerk", "user")), api.person(("admin", "clerk"))
+        helper = api.token(("helper",))
+        api.gateway.rewrite({"server": BEHIND_PROXY, "roles": {"helper": roles["helper"]}})
+        api.gateway.reload()
+        path = f"/api/v1/admin/users/{person['id']}"
+        assert api.good("PATCH", path, api.admin, {"disabled": True})["disabled"] is True
+        assert api.good("PATCH", path, api.admin, {"roles": ["user"]})["roles"] == ["user"]
+        assert api.call("PATCH", path, api.admin, {"roles": ["clerk"]})[1]["code"] == "unknown_role"
+        refused = api.call("PATCH", f"/api/v1/admin/users/{boss['id']}", helper, {"disabled": True})
+        assert (refused[0], refused[1]["code"]) == (403, "more_than_own")
 
 
 def test_nobody_hands_on_or_takes_over_more_than_they_have(api: Api) -> None:

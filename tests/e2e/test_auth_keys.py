@@ -180,12 +180,42 @@ def test_an_invitation_by_e_mail_makes_a_person_who_owns_the_key(tokens_only: Ap
     assert (shown["kind"], shown["id"], shown["roles"]) == ("person", made["owner"], ["viewer"])
 
 
-def test_an_invitation_for_someone_else_is_refused(tokens_only: Api) -> None:
-    api = tokens_only
+def test_a_registration_that_fails_uses_nothing_up(tokens_only: Api) -> None:
+    api = Api(tokens_only.gateway, somewhere())
     invitation = api.good("POST", "/api/v1/admin/invitations", api.admin, {"email": "cas@example.com"})
     body = {"name": "mine", "email": "eve@example.com", "invitation": invitation["token"]}
     status, problem = api.call("POST", "/auth/register", None, body)
     assert (status, problem["code"]) == (403, "invitation_of_another")
+    open_to_all = api.good("POST", "/api/v1/admin/invitations", api.admin, {})
+    known = api.person()["email"]
+    for email, expected in ((known, (409, "taken")), (known, (409, "taken"))):
+        body = {"name": "mine", "email": email, "password": PASSWORD, "invitation": open_to_all["token"]}
+        status, problem = api.call("POST", "/auth/register", None, body)
+        assert (status, problem["code"]) == expected
+    for given, email in ((invitation, "cas@example.com"), (open_to_all, "dot@example.com")):
+        body = {"name": "mine", "email": email, "password": PASSWORD, "invitation": given["token"]}
+        made = api.good("POST", "/auth/register", None, body)
+        assert profile(api, made["key"])[0] == 200
+        assert api.login(email)["access_token"]
+
+
+def test_addresses_are_not_to_be_found_out_by_an_invitation(tokens_only: Api) -> None:
+    api = Api(tokens_only.gateway, somewhere())
+    invitation = api.good("POST", "/api/v1/admin/invitations", api.admin, {})
+    body = {"name": "mine", "email": api.person()["email"], "invitation": invitation["token"]}
+    statuses = [api.call("POST", "/auth/register", None, body)[0] for _ in range(9)]
+    assert statuses[:5] == [409] * 5
+    assert statuses[-1] == 429
+
+
+def test_an_invitation_of_someone_who_was_disabled_is_not_valid(tokens_only: Api) -> None:
+    api = Api(tokens_only.gateway, somewhere())
+    person = api.person(("admin",))
+    token = api.login(person["email"])["access_token"]
+    invitation = api.good("POST", "/api/v1/admin/invitations", token, {"roles": ["admin"], "permissions": ["*"]})
+    api.good("PATCH", f"/api/v1/admin/users/{person['id']}", api.admin, {"disabled": True})
+    status, problem = api.call("POST", "/auth/register", None, {"name": "mine", "invitation": invitation["token"]})
+    assert (status, problem["code"]) == (403, "invitation_not_valid")
 
 
 def test_anyone_registers_where_it_is_open_but_not_without_end(opened: Api) -> None:

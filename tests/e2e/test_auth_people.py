@@ -227,6 +227,8 @@ def test_a_page_of_another_site_can_t_log_a_browser_in(api: Api) -> None:
     refused = api.send("POST", LOGIN, None, body, {"Origin": "https://evil.example"})
     assert (refused.status, refused.json()["code"]) == (403, "origin_refused")
     assert not refused.all("set-cookie")
+    for origin in ("http://[::1", "http://a]b", "null"):
+        assert api.send("POST", LOGIN, None, body, {"Origin": origin}).status == 403
 
 
 def test_refreshing_without_a_token_says_so(api: Api) -> None:

@@ -282,6 +282,7 @@ def test_detach_returns_when_ready_and_down_stops_it(tmp_path: Path) -> None:
     finally:
         stopped = portico("down", "--data-dir", str(data), cwd=tmp_path)
     assert stopped.stdout == f"stopped process {told['pid']}\n"
+    assert "  services  ready after" in (data / "logs" / "portico.log").read_text()
     assert portico("status", "--data-dir", str(data), cwd=tmp_path).returncode == exits.NOT_RUNNING
 
 
@@ -329,6 +330,42 @@ def test_the_demo_streams_as_it_comes(demo: GatewayHarness) -> None:
         while b"event: tick" not in received:
             received += sock.recv(4096)
     assert time.monotonic() - began < 1.0
+
+
+def test_a_start_says_where_the_administrator_s_key_is_until_it_is_removed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    arguments = ("up", "--detach", "--port", "0", "--data-dir", str(data))
+    line = f"  admin    API key in {data / 'gateway_token'}; others: `portico keys create`"
+    for removed in (False, True):
+        if removed:
+            (data / "gateway_token").unlink()
+        try:
+            started = portico(*arguments, cwd=tmp_path)
+            assert started.returncode == exits.OK, started.stderr
+            assert (line in started.stdout.splitlines()) is not removed
+        finally:
+            portico("down", "--data-dir", str(data), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_a_vault_that_does_not_open_is_one_sentence_and_no_administrator(
+    tmp_path: Path, detach: tuple[str, ...]
+) -> None:
+    data = tmp_path / "data"
+    made = portico("keys", "create", "--name", "first", "--data-dir", str(data), cwd=tmp_path)
+    assert made.returncode == exits.OK, made.stderr
+    passphrase = "correct horse battery"
+    started = portico(
+        "up", "--port", "0", "--data-dir", str(data), *detach, cwd=tmp_path, PORTICO_PASSPHRASE=passphrase
+    )
+    assert started.returncode == exits.FAILURE
+    assert started.stderr.splitlines()[-1] == (
+        "portico: plugin 'storage' failed to initialize: this vault is opened by its key file, not by a passphrase: "
+        "unset PORTICO_PASSPHRASE, or change over with `portico vault change-passphrase`"
+    )
+    assert len(started.stderr.splitlines()) == 1 or not detach
+    assert "gateway_token" not in started.stdout
+    assert "services  ready" not in started.stdout
 
 
 def test_the_demo_key_is_on_the_screen_only(demo: GatewayHarness) -> None:

@@ -246,6 +246,15 @@ def test_an_empty_variable_is_refused_and_an_unknown_one_told(tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("command", [("keys", "list"), ("people", "list"), ("keys", "revoke", "x")])
+def test_looking_makes_no_vault(tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = Commands(tmp_path / "d").run(*command)
+    assert done.returncode == exits.FAILURE
+    assert "there is no vault" in done.stderr
+    assert "`portico up` makes one" in done.stderr
+    assert not [file.name for file in (tmp_path / "d").glob("*") if file.is_file() and file.name != "portico.pid"]
+
+
 def test_a_password_is_asked_for_at_the_terminal_and_not_shown(tmp_path: Path) -> None:
     password = "a long enough one"
     command = [

@@ -52,6 +52,7 @@ def test_on_redis() -> None:
     async def scene() -> None:
         with private_redis() as server:
             made, store, cache = await plugin(server.url)
+            await until(lambda: store.health().ok)
             health = await made.health()
             assert health.ok
             assert "answers in" in health.detail

@@ -14,8 +14,8 @@ def run(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="./portico.yaml by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a configuration without starting anything: every problem, with file and line."""
-    from portico.cli.output import show
+    """Check a configuration; every problem has its file and line. Nothing is started."""
+    from portico.cli.output import count, show
     from portico.runtime.build import Builder
     from portico.runtime.find import DEFAULT_CONFIG
     from portico.runtime.options import UpOptions
@@ -24,6 +24,6 @@ def run(
     built = Builder(UpOptions(config=path)).build(1)
     own = [route for route in built.snapshot.routes if route.source == "file"]
     told = {"ok": True, "file": str(path), "routes": len(own), "warnings": list(built.warnings)}
-    counted = f"{len(own)} route{'' if len(own) == 1 else 's'}, {len(built.snapshot.upstreams)} upstreams"
+    counted = f"{count(len(own), 'route')}, {count(len(built.snapshot.upstreams), 'upstream')}"
     lines = [f"{path}: right ({counted})", *(f"warning: {warning}" for warning in built.warnings)]
     show(told, lines, as_json)

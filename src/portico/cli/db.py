@@ -31,7 +31,7 @@ def build() -> typer.Typer:
 
 
 def upgrade(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Bring the schema up to this version's. SQLite's is at every start; PostgreSQL's is only by this command."""
+    """Bring the schema up to this version's. SQLite's is at every start, PostgreSQL's only by this command."""
     import asyncio
 
     from portico.cli.output import show
@@ -55,13 +55,13 @@ def upgrade(config: Config = None, data_dir: DataDir = None, as_json: Json = Fal
 
 
 def check(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Read all of the database: is every page and row whole, the schema right, and is it this vault's?"""
-    from portico.cli.output import show
+    """Read all of the database. Is every page and row whole, the schema right, and is it this vault's?"""
+    from portico.cli.output import count, show
 
     found = _run(config, data_dir, "db.check", {})
-    rows = ", ".join(f"{name} {count}" for name, count in found["rows"].items() if count) or "none"
+    rows = ", ".join(f"{name} {number}" for name, number in found["rows"].items() if number) or "none"
     lines = [f"{found['kind']}, schema {found['schema'] or '-'}: {'whole' if found['ok'] else 'not well'}"]
-    lines += [f"  rows    {rows}", f"  sealed  {found['sealed']} fields opened"]
+    lines += [f"  rows    {rows}", f"  sealed  {count(found['sealed'], 'field')} opened"]
     lines += [f"  problem {problem}" for problem in found["problems"]]
     show(found, lines, as_json)
     if not found["ok"]:
@@ -74,7 +74,7 @@ def backup(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Write an encrypted backup to one file, and verify it by restoring it. A running gateway goes on."""
+    """Write an encrypted backup to one file, and prove it. A running gateway goes on."""
     from portico.cli.output import show
 
     made = _run(config, data_dir, "db.backup", {"file": str(file.expanduser().absolute())})
@@ -93,7 +93,10 @@ def restore(
     key_file: KeyFile = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a backup, with the passphrase, key file or recovery key of its time. The gateway must be stopped."""
+    """Restore a backup. The gateway must be stopped.
+
+    What opened the vault when it was made opens it: PORTICO_PASSPHRASE, --key-file, or PORTICO_RECOVERY_KEY.
+    """
     import asyncio
     import dataclasses
 
@@ -194,10 +197,8 @@ def _secret(file: Path, key_file: Path | None) -> Any:
 def _plan(plan: Plan, verb: str) -> Iterator[str]:
     from portico.cli.output import duration
 
-    yield f"{plan.file}: proven; made {plan.made}, {duration(plan.age)} ago, by Portico {plan.portico}"
-    for name, count in plan.rows.items():
-        if count:
-            yield f"  {count:>8} rows of {name}"
+    yield f"{plan.file}: proven; made {plan.made}, {duration(plan.age)} ago, by Portico {plan.portico}; rows:"
+    yield from (f"  {name:<14} {number:>8}" for name, number in plan.rows.items() if number)
     yield f"{verb} restored into {plan.into}; opened by the {plan.opened_by} of then"
     if plan.replaces:
         yield f"in the place of {', '.join(plan.replaces)}"

@@ -6,7 +6,7 @@ from portico.cli.options import Config, DataDir, Json
 
 
 def run(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Stop the gateway: it finishes what is in flight; returns when it has ended."""
+    """Stop the gateway. It finishes what is in flight; the command returns when it has ended."""
     from portico.cli.output import show
     from portico.runtime import control, find
 

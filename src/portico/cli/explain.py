@@ -24,7 +24,7 @@ def run(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Explain which route takes a request, what each step answers and why, and what would be sent upstream."""
+    """Explain what happens to a request. Which route takes it, what each step answers, and what is sent upstream."""
     from portico.cli.output import show
     from portico.runtime import explain, find
     from portico.runtime.build import Builder
@@ -143,5 +143,6 @@ def _outcome(told: dict[str, Any]) -> Iterator[str]:
     else:
         yield "answer   the edge's own"
     if not told["certain"]:
-        yield "  not certain: a step that was not asked may answer instead"
+        live = "" if told["live"] else "; `--live` asks the running gateway"
+        yield f"  not certain: a step that was not asked may answer instead{live}"
     yield ""

@@ -88,17 +88,18 @@ def rotate(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Make a successor with the same rights and print it, once; the old key works until the grace is over."""
+    """Make a successor with the same rights and print it, once. The old key works until the grace is over."""
     from portico.cli.output import show as told
     from portico.runtime.call import call
 
     made = call(config, data_dir, "keys.rotate", {"id": id, "grace": grace})
-    lines = [*_new(made), f"The old key works for {grace} more; `portico keys revoke {made['id']}` ends both."]
+    old = f"The old key works for {grace} more; `portico keys revoke {made['id']}` ends both."
+    lines = [*_new(made), old if any(digit in grace for digit in "123456789") else "The old key is ended."]
     told({"id": made["id"], "key": made["key"], "replaces": id}, lines, as_json)
 
 
 def revoke(id: Id, config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:  # noqa: A002
-    """End a key, and those before it in their grace; a running gateway refuses them within a second."""
+    """End a key, and those before it in their grace. A running gateway refuses them within a second."""
     from portico.cli.output import show as told
     from portico.runtime.call import call
 

@@ -47,6 +47,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
+def count(number: int, what: str) -> str:
+    """1 route, 2 routes."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def moment(text: str | None) -> str:
     """A time of an answer (RFC 3339, UTC) as a column has it: to the minute."""
     return f"{text[:10]} {text[11:16]}" if text else ""

@@ -32,14 +32,16 @@ def create(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Create a person; the password is asked for at the terminal."""
+    """Create a person. The password is asked for at the terminal."""
     from portico.cli.output import show
     from portico.runtime.call import call
 
     asked = {"email": email, "name": name, "roles": role or ["user"], "tenant": tenant}
     made = call(config, data_dir, "people.create", {**asked, "password": _password(password_stdin)})
     lines = [f"created  {made['email']} ({made['id']}), roles {', '.join(made['roles'])}"]
-    lines += [] if made["has_password"] else ["without a password: nobody can log in as this person yet"]
+    if not made["has_password"]:
+        lines.append("There is no password, so nobody can log in as this person yet: --password-stdin takes one, and")
+        lines.append(f"an administrator sets one with PATCH /api/v1/admin/users/{made['id']}.")
     show(made, lines, as_json)
 
 
@@ -64,7 +66,7 @@ Who = Annotated[str, typer.Argument(metavar="ID|EMAIL", help="Whom.")]
 
 
 def disable(who: Who, config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Let a person in no more: sessions, tokens and keys of theirs end within a second."""
+    """Let a person in no more. Sessions, tokens and keys of theirs end within a second."""
     _set(who, True, config, data_dir, as_json)
 
 

@@ -6,7 +6,7 @@ from portico.cli.options import Config, DataDir, Json
 
 
 def run(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Read the configuration again; a wrong one is refused and the last good one goes on."""
+    """Read the configuration again. A wrong one is refused, and the last good one goes on."""
     from portico.cli.output import show
     from portico.runtime import control, find
 

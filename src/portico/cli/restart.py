@@ -11,7 +11,7 @@ TIMEOUT: Final = 3600.0  # seconds for one step: `server.limits.drain` may be lo
 
 
 def run(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Replace every process by a new one, which loads the code that is installed now."""
+    """Replace every process by a new one. They load the code that is installed now."""
     from portico.cli.output import show
     from portico.runtime import control, find
 

@@ -10,7 +10,7 @@ COLUMNS = ("host", "path", "methods", "route", "upstream", "layer", "source", "p
 
 
 def run(config: Config = None, as_json: Json = False) -> None:
-    """List the routes in matching precedence: the first line that fits a request wins."""
+    """List the routes in the order of matching. The first line that fits a request wins."""
     from portico.cli.output import show, table
     from portico.runtime.build import Builder
     from portico.runtime.find import default_config

@@ -50,6 +50,7 @@ def run(
 
 def _detach(options: object) -> None:
     from portico.cli.output import show
+    from portico.runtime import banner
     from portico.runtime.build import Builder
     from portico.runtime.demo import Demo
     from portico.runtime.detach import Detached
@@ -69,6 +70,7 @@ def _detach(options: object) -> None:
         f"Portico {status['version']} runs in the background (process {status['pid']})",
         f"  listens  {'  '.join(status['listeners'])}",
         f"  log      {detached.log}",
+        *banner.administrator(detached.data_dir, "  admin    "),
         "  stop     portico down" + (f" --data-dir {detached.data_dir}" if options.data_dir else ""),
     ]
     show(told, lines, options.as_json)

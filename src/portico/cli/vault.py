@@ -19,9 +19,7 @@ KeyFile = Annotated[bool, typer.Option("--key-file", help="A key file opens it f
 
 def build() -> typer.Typer:
     """The subcommands."""
-    app = typer.Typer(
-        help="The vault: its state, its passphrase, its master key, its recovery key.", no_args_is_help=True
-    )
+    app = typer.Typer(help="The vault: its state, passphrase, master key, recovery key.", no_args_is_help=True)
     app.command("status")(status)
     app.command("change-passphrase")(change_passphrase)
     app.command("rekey")(rekey)
@@ -31,7 +29,7 @@ def build() -> typer.Typer:
 
 
 def status(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Show what opens the vault, since when, and whether it opens now."""
+    """Show what opens the vault, and whether it opens now."""
     import dataclasses
     import os
 
@@ -49,9 +47,10 @@ def status(config: Config = None, data_dir: DataDir = None, as_json: Json = Fals
 def change_passphrase(
     config: Config = None, data_dir: DataDir = None, key_file: KeyFile = False, as_json: Json = False
 ) -> None:
-    """Change what opens the vault: a new passphrase (PORTICO_NEW_PASSPHRASE, or asked for), or a key file.
+    """Change what opens the vault: passphrase or key file.
 
-    The gateway must be stopped. Backups made before still open with the old one.
+    The new passphrase is read from PORTICO_NEW_PASSPHRASE, or asked for. The gateway must be stopped. Backups made
+    before still open with the old one.
     """
     from portico.cli import passphrase
     from portico.cli.output import show
@@ -64,7 +63,7 @@ def change_passphrase(
 
 
 def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Make a new master key, and encrypt everything anew under it. The gateway must be stopped.
+    """Make a new master key, and encrypt everything under it. The gateway must be stopped.
 
     It may be interrupted at any moment: the next start, or the next rekey, finds out how far it came.
     """
@@ -72,7 +71,7 @@ def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False
     import dataclasses
 
     from portico.cli import passphrase
-    from portico.cli.output import show
+    from portico.cli.output import count, show
     from portico.runtime import find
     from portico.runtime.build import Builder
     from portico.runtime.options import UpOptions
@@ -82,7 +81,7 @@ def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False
         options = UpOptions(config=config or find.default_config(), data_dir=where)
         url = Builder(options).settings().storage.url
         done = asyncio.run(rekey.rekey(where, passphrase.present(where), url))
-    lines = [f"the master key of {where} is new; {done.fields} sealed fields were sealed anew"]
+    lines = [f"the master key of {where} is new; {count(done.fields, 'field')} sealed anew"]
     if done.recovery_key_void:
         lines.append("the recovery key was for the old one: make another with `portico vault export-recovery`")
     lines.append("backups made before still open with what opened them")
@@ -90,7 +89,7 @@ def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False
 
 
 def export_recovery(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Print a new recovery key, which opens the vault when its passphrase or key file is lost. Write it down."""
+    """Print a new recovery key. It opens the vault when its passphrase or key file is lost. Write it down."""
     from portico.cli import passphrase
     from portico.cli.output import show
     from portico.runtime import find
@@ -103,7 +102,10 @@ def export_recovery(config: Config = None, data_dir: DataDir = None, as_json: Js
 
 
 def recover(config: Config = None, data_dir: DataDir = None, key_file: KeyFile = False, as_json: Json = False) -> None:
-    """Set a new passphrase with the recovery key (PORTICO_RECOVERY_KEY, or asked for). The gateway must be stopped."""
+    """Set a new passphrase with the recovery key.
+
+    They are read from PORTICO_NEW_PASSPHRASE and PORTICO_RECOVERY_KEY, or asked for. The gateway must be stopped.
+    """
     from portico.cli import passphrase
     from portico.cli.output import show
     from portico.storage.vault import manage

@@ -78,7 +78,7 @@ def _equal(routes: list[tuple[int, Route]]) -> Iterator[Finding]:
 def _unshared(settings: Settings, routes: list[tuple[int, Route]]) -> Iterator[Finding]:
     """Limits that every worker would count for itself."""
     workers = settings.server.workers
-    if workers == 1:
+    if workers == 1 or not settings.state.url.startswith("memory:"):
         return
     named: list[tuple[str, PolicyKeys]] = [(f"routes[{index}].limits", route) for index, route in routes]
     named += [(f"layers.{name}.limits", getattr(settings.layers, name)) for name in type(settings.layers).model_fields]
@@ -87,6 +87,6 @@ def _unshared(settings: Settings, routes: list[tuple[int, Route]]) -> Iterator[F
         shown = ", ".join(limited[:5]) + (" …" if len(limited) > 5 else "")
         message = (
             f"must be 1 while there are limits ({shown}): each worker would count for itself, and together they would "
-            "let more through; a store that workers share is not available in this version"
+            "let more through; or give them a store to share: state.url: redis://HOST:PORT/0"
         )
         yield ("server", "workers"), message

@@ -13,6 +13,7 @@ from portico.edge.exchange import Step
 from portico.edge.forward.health import Checker
 from portico.edge.forward.resolve import Lookup, Resolver, SystemLookup, named
 from portico.edge.forward.upstream import Upstream
+from portico.edge.limits.keeper import Keeper
 from portico.edge.local import Ask, Health, Metrics
 from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.policies import auth
@@ -29,7 +30,14 @@ REQUEST_ID: Final = contracts.Policy("request_id", contracts.IDENTIFY, 0, "porti
 class Builder:
     """Makes plans for one worker, and keeps upstreams and limits across them."""
 
-    def __init__(self, recorder: Recorder, ask: Ask, principal_key: bytes, callers: Callers | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        ask: Ask,
+        principal_key: bytes,
+        callers: Callers | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
         self.recorder = recorder
         self.callers = callers or Callers()
         self.ask = ask
@@ -37,6 +45,8 @@ class Builder:
         self.state: EdgeState | None = None
         self.upstreams: dict[str, tuple[contracts.Upstream, Upstream]] = {}
         self.shared: dict[Any, Any] = {"callers": self.callers}
+        if keeper is not None:
+            keeper.share(self.shared)
         self.services: contracts.Upstream | None = None
         self.lookup: Lookup | None = None  # how names of targets are looked up; None: as the system does
         self.contexts = Contexts()

@@ -18,3 +18,4 @@ class PolicyContext:
         self.snapshot = snapshot
         self.route = route
         self.shared = shared
+        self.notes: dict[str, Any] = {}  # for the policies of this route alone

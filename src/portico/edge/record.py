@@ -21,6 +21,7 @@ COUNTED: Final = (
     "connections_accepted", "upstream_truncated", "parse_errors", "tls_handshake_failed", "proxy_header_invalid",
 )  # fmt: skip
 REMOVED: Final = "(removed)"  # under this name goes on what was counted of routes and upstreams that are no more
+PAGE: Final = 500  # routes that are reported at a time: 2 ms
 CLASSES: Final = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
@@ -104,6 +105,8 @@ class Recorder:
         self.routes: dict[str, RouteStats] = {}
         self.upstreams: dict[str, UpstreamStats] = {}
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
+        self.total = 0  # exchanges recorded
+        self.epoch = 0  # changes when routes go
         self.second = 0
         self.stamp = b""
         self.millisecond = 0
@@ -127,6 +130,7 @@ class Recorder:
         """Let go of all but these. What is counted of the others goes on under one name: the sums never fall."""
         for route in [each for each in self.routes if each not in routes and each != REMOVED]:
             self.routes.pop(route).fold(self.route(REMOVED))
+            self.epoch += 1
         for upstream in [each for each in self.upstreams if each not in upstreams and each != REMOVED]:
             self.upstreams.pop(upstream).fold(self.upstream(REMOVED))
 
@@ -140,6 +144,7 @@ class Recorder:
         if route is None:
             return
         stats = route.stats
+        self.total += 1
         usual = exchange.method in METHODS
         key = (exchange.method if usual else b"OTHER", exchange.status // 100)
         stats.requests[key] = stats.requests.get(key, 0) + 1
@@ -190,20 +195,33 @@ class Recorder:
 
     def report(self) -> dict[str, Any]:
         """All counters, as `portico.telemetry.metrics` takes them."""
-        routes = self.routes.values()
-        upstreams = self.upstreams.values()
+        return self._counters(list(self.routes.values()))
+
+    def page(self, first: int) -> dict[str, Any]:
+        """The counters of PAGE routes from `first` on, and with those of number 0 all that belongs to no route.
+
+        `next` is where the next page begins, 0 after the last one. Pages of one `epoch` make a whole report.
+        """
+        routes = list(self.routes.values())
+        end = first + PAGE
+        page = self._counters(routes[first:end], rest=first == 0)
+        page["epoch"] = self.epoch
+        page["next"] = end if end < len(routes) else 0
+        return page
+
+    def _counters(self, routes: list[RouteStats], rest: bool = True) -> dict[str, Any]:
+        asked = [each for each in routes if each.requests]
+        upstreams = list(self.upstreams.values()) if rest else []
         return {
             "bounds": BOUNDS,
             "requests": [
-                [r.name, method.decode(), f"{status}xx", n]
-                for r in routes
-                for (method, status), n in r.requests.items()
+                [r.name, method.decode(), f"{status}xx", n] for r in asked for (method, status), n in r.requests.items()
             ],
-            "latency": [[r.name, *r.latency.report()] for r in routes],
-            "refused": [[r.name, limit, n] for r in routes for limit, n in r.refused.items()],
+            "latency": [[r.name, *r.latency.report()] for r in asked],
+            "refused": [[r.name, limit, n] for r in asked for limit, n in r.refused.items()],
             "upstream": [[u.name, outcome, n] for u in upstreams for outcome, n in u.outcomes.items()],
             "upstream_latency": [[u.name, *u.latency.report()] for u in upstreams],
-            "counts": dict(self.counts, access_log_dropped=self.log.dropped),
+            "counts": dict(self.counts, access_log_dropped=self.log.dropped) if rest else {},
         }
 
 

@@ -19,6 +19,7 @@ from portico.edge.callers import Callers
 from portico.edge.collector import Collector
 from portico.edge.exchange import Step
 from portico.edge.explain.explainer import Explainer
+from portico.edge.limits.keeper import Keeper
 from portico.edge.listener import Listener
 from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.record import Recorder, RouteStats
@@ -52,7 +53,8 @@ class Worker:
         self.recorder = Recorder(AccessLog(os.path.join(boot["logs_dir"], "access.log")))
         key = bytes.fromhex(boot["keys"]["principal"])
         self.callers = Callers(boot["services_socket"] or "", key)
-        self.builder = Builder(self.recorder, self.ask, key, self.callers)
+        self.keeper = Keeper(self.snapshot, os.path.dirname(boot["logs_dir"]), boot["index"])
+        self.builder = Builder(self.recorder, self.ask, key, self.callers, self.keeper)
         self.listeners: list[Listener] = []
         self.questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.asked = 0
@@ -77,6 +79,7 @@ class Worker:
             target = contracts.Target("unix:services", path=self.boot["services_socket"])
             self.builder.services = contracts.Upstream(contracts.SERVICES, (target,))
         self.lifecycle = await started(self.snapshot)
+        await self.keeper.start()
         try:
             state.plan = self.builder.build(self.snapshot, state)
             self.recorder.log.start()
@@ -89,9 +92,10 @@ class Worker:
             await self._serve(state)
         finally:
             await self.callers.stop()
+            await self.keeper.stop()
             await self.lifecycle.stop()
             self.recorder.log.stop()
-        self.channel.send({"type": "drained", "report": self.report(state)})
+        self.channel.send({"type": "drained", "report": self.counters(state, self.recorder.report())})
 
     def _configure_logs(self, snapshot: contracts.Snapshot) -> None:
         logs.configure(snapshot.log_level, snapshot.log_format, sys.stderr, process=f"edge-{self.boot['index']}")
@@ -120,6 +124,7 @@ class Worker:
             now = time.monotonic()
             sweep(state, now)
             self.recorder.log.flush()
+            self.keeper.turn(now)
             self.collector.turn(time.monotonic(), state.in_flight > 0)
             self._idle()
 
@@ -137,6 +142,8 @@ class Worker:
                 self.drain(message.get("accept", 0.0))
             elif kind == "renew":
                 self._renew(state, message["upstream"])
+            elif kind == "ask" and message["what"] == "explain":
+                state.spawn(self._explain(message, state))
             elif kind == "ask":
                 self.channel.send({"type": "answer", "id": message["id"], "body": self._answer(message, state)})
             elif kind == "answer":
@@ -205,12 +212,16 @@ class Worker:
             future.set_result(message["body"])
 
     def _answer(self, message: Message, state: EdgeState) -> dict[str, Any]:
-        if message["what"] != "explain":
-            return self.report(state)
+        if message["what"] == "counters":
+            return self.counters(state, self.recorder.page(int(message["page"]["first"])))
+        return self.report(state)
+
+    async def _explain(self, message: Message, state: EdgeState) -> None:
         try:
-            return Explainer(state).explain(message["question"])
+            body = await Explainer(state).explain_live(message["question"])
         except ValueError as error:
-            return {"error": f"the question can't be read: {error}"}
+            body = {"error": f"the question can't be read: {error}"}
+        self.channel.send({"type": "answer", "id": message["id"], "body": body})
 
     def drain(self, accept: float = 0.0) -> None:
         """Take no more connections; exit when the last has ended, or when `limits.drain` has passed.
@@ -250,16 +261,20 @@ class Worker:
         if not state.connections and not state.tasks:
             self.finished.set()
 
+    def counters(self, state: EdgeState, counters: dict[str, Any]) -> dict[str, Any]:
+        """What the metrics show of this process: what the recorder counted, and what others did."""
+        if counters["counts"]:
+            counters["counts"].update(self.callers.counts())
+            counters["gauges"] = {"connections": len(state.connections), "in_flight": state.in_flight}
+        return counters
+
     def report(self, state: EdgeState) -> dict[str, Any]:
-        """What `portico status` and the metrics show of this process."""
-        counters = self.recorder.report()
-        counters["counts"].update(self.callers.counts())
-        counters["gauges"] = {"connections": len(state.connections), "in_flight": state.in_flight}
+        """What `portico status` shows of this process."""
         return {
             "pid": os.getpid(),
             "age": time.monotonic() - self.began,
             "rss": resident(),
-            "counters": counters,
+            "requests": self.recorder.total,
             "connections": len(state.connections),
             "in_flight": state.in_flight,
             "upstreams": [upstream.report() for _, upstream in self.builder.upstreams.values()],

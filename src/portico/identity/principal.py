@@ -39,6 +39,7 @@ class Principal:
         self.permissions = permissions
         self.roles = roles
         self.session = session
+        self.counted = id  # what limits count it under; keys that replaced one another are one to them
         self.label = json.dumps(id).encode()  # as a log shows it
         self._all = "*" in permissions
         self._exact = frozenset(permissions)

@@ -24,6 +24,7 @@ CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": 
 RSA_BITS: Final = 2048  # RFC 7518 3.3
 LATEST: Final = 1 << 53  # seconds; what JSON numbers hold exactly
 LONGEST: Final = 255  # characters of a subject, a session's id
+OPERATORS: Final = "default"  # the tenant whose administrators may name any other
 MOST: Final = 100  # roles, permissions, audiences in one token
 KEYS: Final = 50  # of one issuer
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -251,8 +252,16 @@ def _name(value: Any, claim: str) -> str:
 
 
 def _tenant(keys: KeySet, claims: dict[str, Any]) -> str:
-    """The tenant of a stranger's token. Where a claim has to tell it, one that does not is refused."""
-    return _name(_at(claims, keys.tenant_claim), keys.tenant_claim) if keys.tenant_claim else keys.tenant
+    """The tenant of a stranger's token. Where a claim has to tell it, one that does not is refused.
+
+    So is one that claims the operator's own tenant, whose administrators reach all others.
+    """
+    if not keys.tenant_claim:
+        return keys.tenant
+    tenant = _name(_at(claims, keys.tenant_claim), keys.tenant_claim)
+    if tenant == OPERATORS:
+        raise TokenError("token_claims", f"the token's {keys.tenant_claim} is the operator's own tenant")
+    return tenant
 
 
 def _foreign_roles(keys: KeySet, claims: dict[str, Any]) -> tuple[str, ...]:

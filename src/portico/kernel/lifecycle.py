@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
 
-from portico.errors import PluginError
+from portico.errors import PluginError, PorticoError
 from portico.kernel.container import ServiceContainer
 from portico.kernel.order import arrange
 from portico.kernel.plugin import AnyPlugin
@@ -59,6 +59,6 @@ async def _run(plugin: AnyPlugin, stage: str, step: Awaitable[None]) -> None:
     try:
         await step
     except Exception as error:
-        text = str(error)
-        cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text, kind = str(error), type(error).__name__
+        cause = text if isinstance(error, PorticoError) else f"{kind}: {text}" if text else kind
         raise PluginError(f"plugin {plugin.info.id!r} failed to {stage}: {cause}") from error

@@ -56,11 +56,14 @@ def _here(config: Path | None, data_dir: Path, name: str, arguments: dict[str, A
     from portico.runtime.options import UpOptions
     from portico.services.commands import run
     from portico.storage.database import Database
-    from portico.storage.vault import Vault
+    from portico.storage.vault import Vault, slots
     from portico.storage.vault.binding import open_database
 
     passphrase = secret.take(os.environ)
     settings = Builder(UpOptions(config=config or find.default_config(), data_dir=data_dir)).settings()
+    sqlite = settings.storage.url.startswith("sqlite:")
+    if sqlite and not name.endswith(".create") and not any(data_dir.glob("*.db")):
+        slots.load(data_dir)  # looking makes no vault, which would decide what opens it without anybody's saying so
     vault = Vault.open(data_dir, passphrase)
 
     async def work() -> dict[str, Any]:

@@ -55,4 +55,7 @@ class Detached:
     def _written(self) -> str:
         with self.log.open("rb") as stream:
             stream.seek(self._begin)
-            return stream.read().decode("utf-8", "replace").strip()
+            written = stream.read().decode("utf-8", "replace").strip()
+        lines = written.splitlines()
+        reason = next((at for at, line in enumerate(lines) if line.startswith("portico: ")), 0)
+        return "\n".join(lines[reason:])

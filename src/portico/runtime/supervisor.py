@@ -178,13 +178,15 @@ class Supervisor:
         self.reloads.catch_up()
         self.private.is_ready(child)
         self.restarts.is_ready(child)
-        if all(each.state == READY for each in self.tree.children):
-            self.was_ready = True
+        whole = not self.was_ready and all(each.state == READY for each in self.tree.children)
+        self.was_ready = self.was_ready or whole
         people = not self.options.as_json  # are served from the edge's readiness on; programs are told of the whole
         first = (people and (self.tree.of(EDGE) or self.tree.of(SERVICES))) or self.tree.children
         if not self.announced and all(each.state == READY for each in first):
             self.announced = True
             self._announce()
+        if whole and people and self.tree.of(SERVICES):
+            _print(banner.whole(self.data_dir, time.monotonic() - self.began))
 
     def _announce(self) -> None:
         seconds = time.monotonic() - self.began
@@ -200,8 +202,7 @@ class Supervisor:
             )
             if self.demo is not None and self.listeners:
                 lines += self.demo.hints(self.listeners[0].address)
-        with contextlib.suppress(OSError):  # nobody reads what we print
-            print("\n".join(lines), flush=True)
+        _print(lines)
         assert self.reloads.current is not None
         for warning in self.reloads.current.warnings:
             self.journal.warning(warning)
@@ -347,6 +348,11 @@ class Supervisor:
             **status.dependencies(self.tree.ready(SERVICES)),
             "processes": [status.process_status(child, now) for child in self.tree.children],
         }
+
+
+def _print(lines: list[str]) -> None:
+    with contextlib.suppress(OSError):  # nobody reads what we print
+        print("\n".join(lines), flush=True)
 
 
 def main(options: UpOptions) -> int:

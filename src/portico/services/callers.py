@@ -84,16 +84,27 @@ def address(request: Request, proxies: tuple[str, ...]) -> str:
     seen = request.headers.get("x-forwarded-for", "")
     networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
     found = ""
-    for entry in reversed(seen.split(",")[-HOPS:]):
-        try:
-            parsed = ipaddress.ip_address(entry.strip())
-        except ValueError:
+    for entry in reversed(seen.split(",")[-HOPS:]) if seen else ():
+        parsed = _plain(entry.strip())
+        if parsed is None:
             break
         mapped = getattr(parsed, "ipv4_mapped", None) or parsed
         found = str(mapped) if mapped.version == 4 else str(ipaddress.ip_network((mapped, 64), strict=False))
         if not any(mapped.version == network.version and mapped in network for network in networks):
             break
     return found
+
+
+def _plain(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An entry as the edge reads it: with a port or without. "" is a proxy on a Unix socket, which is this machine."""
+    if entry.startswith("["):
+        entry = entry[1:].partition("]")[0]
+    elif entry.count(":") == 1:
+        entry = entry.partition(":")[0]
+    try:
+        return ipaddress.ip_address(entry or "127.0.0.1")
+    except ValueError:
+        return None
 
 
 def secure(request: Request) -> bool:
@@ -104,7 +115,10 @@ def secure(request: Request) -> bool:
 def same_origin(request: Request) -> bool:
     """Whether a page of this very host sent the request: its Origin (RFC 6454) says so. Without an Origin: no."""
     origin = request.headers.get("origin", "")
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # http://[ and the like
+        return False
     if not parts.netloc:  # none, or null
         return False
     host = request.headers.get("x-forwarded-host") or request.headers.get("host", "")

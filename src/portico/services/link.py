@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from portico.kernel.channel import AsyncChannel, Message
+from portico.telemetry import logs
 from portico.telemetry.lag import LoopLag
 
 ASK_TIMEOUT: Final = 1.0  # seconds
@@ -77,7 +78,11 @@ class Link:
         self.channel.send(answer)
 
     async def _call(self, answer: Message, called: Any) -> None:
-        self.channel.send({**answer, "body": await self.do(called)})
+        try:
+            self.channel.send({**answer, "body": await self.do(called)})
+        except Exception as error:  # nobody is left waiting for an answer that can't be written
+            logs.get("portico.services").error("a command failed", exc_info=error)
+            self.channel.send({**answer, "body": {"error": "the command failed; the log of the gateway tells why"}})
 
     def _report(self) -> dict[str, Any]:
         age = time.monotonic() - self._born

@@ -30,14 +30,15 @@ OnChange = Callable[[], None]
 async def watch(db: Database, on_change: OnChange) -> None:
     """Runs until it is cancelled."""
     if db.path is not None:
-        await _for_ever(lambda: _sqlite(db, on_change), on_change)
+        await _for_ever(lambda: _sqlite(db, on_change))
         return
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_for_ever(lambda: _listen(db, on_change), on_change))
-        tasks.create_task(_for_ever(lambda: _poll(db, on_change), on_change))
+        tasks.create_task(_for_ever(lambda: _listen(db, on_change)))
+        tasks.create_task(_for_ever(lambda: _poll(db, on_change)))
 
 
-async def _for_ever(attempt: Callable[[], Any], on_change: OnChange) -> None:
+async def _for_ever(attempt: Callable[[], Any]) -> None:
+    """Attempt again and again. Each attempt calls once when it can see changes: some may have been missed before."""
     while True:
         try:
             with failures.told():
@@ -47,7 +48,6 @@ async def _for_ever(attempt: Callable[[], Any], on_change: OnChange) -> None:
         except Exception as error:
             logs.get("portico.storage").error("the database can't be watched; tried again", exc_info=error)
         await asyncio.sleep(AGAIN)
-        on_change()  # something may have been missed meanwhile
 
 
 async def _sqlite(db: Database, on_change: OnChange) -> None:
@@ -61,9 +61,8 @@ async def _sqlite(db: Database, on_change: OnChange) -> None:
             async with connection.execute("PRAGMA data_version") as cursor:
                 row = await cursor.fetchone()
             if row != seen:
-                if seen is not None:
-                    on_change()
                 seen = row
+                on_change()
             await asyncio.sleep(SQLITE_POLL)
 
 
@@ -71,13 +70,13 @@ async def _poll(db: Database, on_change: OnChange) -> None:
     from portico.storage.changes import Changes
 
     changes = Changes(db)
-    seen = await changes.latest()
+    seen = -1
     while True:
-        await asyncio.sleep(POSTGRESQL_POLL)
         latest = await changes.latest()
         if latest != seen:
             seen = latest
             on_change()
+        await asyncio.sleep(POSTGRESQL_POLL)
 
 
 async def _listen(db: Database, on_change: OnChange) -> None:
@@ -90,6 +89,7 @@ async def _listen(db: Database, on_change: OnChange) -> None:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(CHANNEL, lambda *_: on_change())
+        on_change()
         await lost.wait()
     finally:
         connection.terminate()

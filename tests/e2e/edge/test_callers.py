@@ -359,6 +359,18 @@ def test_a_key_is_kept_to_its_own_limits_on_all_routes_together(api: Api) -> Non
     assert use(api, api.key()["key"]) == ""
 
 
+def test_a_key_gains_nothing_by_being_rotated(api: Api) -> None:
+    made = api.key("orders:read", rate_limit_per_minute=5)
+    key, codes = made["key"], []
+    for _ in range(3):
+        codes += [use(api, key), use(api, key)]
+        answer = api.send("POST", "/api/v1/admin/keys/" + made["id"] + "/rotate", api.admin, {"grace_seconds": 60})
+        made = answer.json()
+        key = made["key"]
+    assert codes == [""] * 5 + ["window_exceeded"]
+    assert use(api, key) == "window_exceeded"
+
+
 def test_callers_notice_nothing_of_a_restart(own: Callable[..., Api]) -> None:
     api = own()
     known, token = api.key()["key"], api.token()

@@ -33,6 +33,15 @@ def test_repeated_fields_stay_apart_and_in_order(gateway: GatewayHarness, upstre
     assert request.all("Cookie") == ["a=1", "b=2"]
 
 
+def test_a_browser_s_session_here_is_no_upstream_s_business(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
+    sent = ["a=1; portico_session=secret; b=2", "portico_session=secret; portico_refresh=secret", "portico_sessions=c"]
+    gateway.request("GET", "/", [("X-Before", "1"), *(("cookie", each) for each in sent), ("X-Behind", "2")])
+    request = upstream.requests[0]
+    assert request.all("Cookie") == ["a=1; b=2", "portico_sessions=c"]
+    assert (request.header("X-Before"), request.header("X-Behind")) == ("1", "2")
+    assert b"secret" not in request.raw_head
+
+
 def test_hop_by_hop_fields_are_removed_both_ways(gateway: GatewayHarness, upstream: FakeUpstream) -> None:
     upstream.handler = lambda *_: response(
         headers=[("Connection", "X-Gone"), ("X-Gone", "1"), ("Keep-Alive", "timeout=5"), ("X-Stays", "1")]

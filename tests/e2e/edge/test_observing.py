@@ -124,6 +124,24 @@ def test_counters_never_fall_when_a_worker_is_replaced(watched: GatewayHarness, 
     assert scrape(watched)[name] == after[name] + 1
 
 
+def test_many_routes_are_counted_in_pages_and_hold_nobody_up(mode: bool, shared_upstream: FakeUpstream) -> None:
+    config = {
+        "upstreams": {"up": {"targets": [shared_upstream.url]}},
+        "keys": [{"id": "k", "sha256": hashlib.sha256(READER.encode()).hexdigest(), "permissions": ["metrics:read"]}],
+        "routes": [{"name": f"r{n}", "paths": [f"/r{n}"], "upstream": "up"} for n in range(1200)],
+    }
+    with GatewayHarness(config, compiled=mode) as gateway:
+        for n in (0, 600, 1199, 1199):
+            gateway.request("GET", f"/r{n}")
+        found = scrape(gateway)
+        counted = {name: value for name, value in found.items() if name.startswith("portico_requests_total{")}
+        labels = 'portico_requests_total{method="GET",route="r%d",status="2xx"}'
+        assert [counted[labels % n] for n in (0, 600, 1199)] == [1, 1, 2]
+        assert scrape(gateway)[labels % 1199] == 2
+        assert found['portico_request_seconds_count{route="r1199"}'] == 2
+        assert 'portico_request_seconds_count{route="r1"}' not in found
+
+
 def edge_pid(gateway: GatewayHarness) -> int:
     return int(next(each["pid"] for each in gateway.status()["processes"] if each["role"] == "edge"))
 

@@ -107,8 +107,8 @@ def test_workers_have_no_limits_in_common(refused: Refused, read: Read) -> None:
     )
     assert refused(text) == [
         "portico.yaml:1: server.workers: must be 1 while there are limits (routes[0].limits, layers.admin.limits): "
-        "each worker would count for itself, and together they would let more through; a store that workers share is "
-        "not available in this version"
+        "each worker would count for itself, and together they would let more through; or give them a store to share: "
+        "state.url: redis://HOST:PORT/0"
     ]
     assert read("server: {workers: 2}\n" + BASE).server.workers == 2
 
@@ -155,3 +155,8 @@ def test_plugins_of_the_routes_keys_stay_on(refused: Refused) -> None:
     assert refused("plugins: {limits: {enabled: false}, public: {enabled: false}}") == [
         "portico.yaml:1: plugins.limits.enabled: must be true: keys of routes are its work; leave those keys out"
     ]
+
+
+def test_workers_may_share_limits_by_redis(read: Read) -> None:
+    text = "server: {workers: 2}\nstate: {url: redis://127.0.0.1:6379/0}\n" + BASE + "    limits: [{concurrent: 5}]\n"
+    assert read(text).server.workers == 2

@@ -76,7 +76,8 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         "portico.yaml:17: routes[0].limits[0].rate: must be a rate such as 600/minute: a count, / and second, minute, "
         "hour or day",
         "portico.yaml:19: routes[0].limits[2].by: must be key, client, route, tenant, principal or header:NAME",
-        "portico.yaml:19: routes[0].limits[2].rat: unknown key; did you mean 'rate'? allowed here: by, rate, burst",
+        "portico.yaml:19: routes[0].limits[2].rat: unknown key; did you mean 'rate'? allowed here: by, "
+        "on_store_failure, rate, burst",
         "portico.yaml:20: routes[0].limits[3]: must be one of {rate: …}, {window: …}, {quota: …} and {concurrent: …}",
         "portico.yaml:21: routes[1].name: is the same as routes[0].name; each must be its own",
         "portico.yaml:22: routes[1].paths[0]: matches the same requests as a path of routes[0]; set them apart by "

@@ -6,7 +6,7 @@ from tests.unit.edge.policies.kit import exchange
 
 from portico.edge.accesslog import AccessLog
 from portico.edge.plan import CompiledRoute
-from portico.edge.record import REMOVED, Recorder, RouteStats
+from portico.edge.record import PAGE, REMOVED, Recorder, RouteStats
 
 
 def recorder() -> Recorder:
@@ -74,3 +74,24 @@ def test_upstreams_too() -> None:
     report = made.report()
     assert report["upstream"] == [[REMOVED, "2xx", 100], [REMOVED, "cancelled", 100]]
     assert [entry[3] for entry in report["upstream_latency"]] == [100]
+
+
+def test_pages_make_a_whole_report_of_the_routes_that_were_asked() -> None:
+    made = recorder()
+    names = [f"route-{number}" for number in range(2 * PAGE + 7)]
+    for name in names:
+        made.route(name)
+    for name in names[::3]:
+        ended(made, made.route(name))
+    made.upstream("one").answered(200, 0.1)
+    first, pages = 0, []
+    while not pages or first:
+        pages.append(made.page(first))
+        first = pages[-1]["next"]
+    assert len(pages) == 3
+    assert [entry[0] for page in pages for entry in page["requests"]] == names[::3]
+    for name in ("requests", "latency", "refused", "upstream", "upstream_latency"):
+        assert [entry for page in pages for entry in page[name]] == made.report()[name]
+    assert [bool(page["counts"]) for page in pages] == [True, False, False]
+    made.keep(set(names[1:]), {"one"})
+    assert made.page(0)["epoch"] != pages[0]["epoch"]

@@ -328,6 +328,7 @@ SAYS: Attacks = {
     for value in values
 } | {
     "corp: no tenant where a claim tells it": (token("RS256", claims={"org": GONE}), BAD_CLAIMS),
+    "corp: the operator's own tenant": (token("RS256", claims={"org": "default"}), BAD_CLAIMS),
     "corp: a tenant that is no name": (token("RS256", claims={"org": "a/b"}), BAD_CLAIMS),
     "corp: roles a number": (token("RS256", claims={"realm": {"roles": 7}}), BAD_CLAIMS),
     "corp: for someone else": (token("RS256", claims={"aud": "other"}), "token_audience"),

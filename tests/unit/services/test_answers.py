@@ -135,7 +135,11 @@ def test_the_documentation_page_loads_nothing_from_anywhere(services: Services) 
     assert headers["Content-Type"] == "text/html; charset=utf-8"
     links = Links()
     links.feed(text)
-    assert links.links == ["/openapi.json"]
+    assert [link for link in links.links if not link.startswith("#")] == ["/openapi.json"]
+    inside = {link for link in links.links if link.startswith("#")}
+    assert "#schema-Status" in inside
+    assert all(f'id="{link[1:]}"' in text for link in inside)
+    assert "`" not in text.partition("<h2>Schemas")[0]
     assert not links.tags & {"script", "link", "img", "iframe", "object", "base", "form"}
     assert not re.search(r"https?:|url\(|@import|[\"'=]//", text)
     assert "sha256-" in headers["Content-Security-Policy"]
@@ -165,9 +169,10 @@ def test_what_plugins_write_into_the_document_is_escaped() -> None:
             "summary": evil, "description": evil,
             "parameters": [{"name": evil, "in": evil, "description": evil}],
             "requestBody": {"content": {evil: {}}},
-            "responses": {evil: {"description": evil, "content": {evil: {}}}},
+            "responses": {evil: {"description": evil, "content": {evil: {"schema": {"$ref": f"#/a/{evil}"}}}}},
         }}},
-        "components": {"schemas": {evil: {"description": evil}}},
+        "components": {"schemas": {evil: {"description": evil}, '"': {}}},
     })  # fmt: skip
     assert "<script" not in text
+    assert 'id="schema-&quot;"' in text
     assert text.count("&lt;script&gt;") >= 10

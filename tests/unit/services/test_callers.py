@@ -88,6 +88,10 @@ def test_a_tenant_is_left_only_from_home_and_with_leave() -> None:
         ("::ffff:192.0.2.7", (), "192.0.2.7"),
         ("198.51.100.9, ::1", ("::1",), "198.51.100.9"),
         ("198.51.100.9, 10.0.0.1", ("::1",), "10.0.0.1"),
+        ("198.51.100.9:4711, 10.0.0.1", ("10.0.0.0/8",), "198.51.100.9"),
+        ("[2001:db8:1:2::9]:4711, 10.0.0.1", ("10.0.0.0/8",), "2001:db8:1:2::/64"),
+        ("198.51.100.9, ", ("127.0.0.1",), "198.51.100.9"),  # the proxy came by a Unix socket
+        ("198.51.100.9, ", ("10.0.0.0/8",), "127.0.0.1"),
     ],
 )
 def test_the_client_s_address(seen: str, proxies: tuple[str, ...], expected: str) -> None:
@@ -108,6 +112,8 @@ def test_the_client_s_address(seen: str, proxies: tuple[str, ...], expected: str
         ("null", "gw.example", "http", False),
         ("", "gw.example", "http", False),
         ("http://", "", "http", False),
+        ("http://[::1", "[::1", "http", False),
+        ("http://a]b", "a]b", "http", False),
     ],
 )
 def test_a_page_of_this_host(origin: str, host: str, scheme: str, expected: bool) -> None:

@@ -80,7 +80,8 @@ def test_a_key_is_found_by_its_hash_with_all_that_the_edge_needs(services: Servi
     found = json.loads(body)["key"]
     assert 0 < found.pop("expires") - time.time() <= 60
     assert found == {
-        "id": made["id"], "name": "k", "tenant": "default", "permissions": ["a:b"], "networks": ["10.0.0.0/8"],
+        "id": made["id"], "family": made["id"], "name": "k", "tenant": "default",
+        "permissions": ["a:b"], "networks": ["10.0.0.0/8"],
         "per_minute": 0, "per_day": 10_000, "window": "", "rate": "5/second", "burst": 7, "quota": "",
     }  # fmt: skip
     assert ask(services, "POST", "/_portico/keys", {"sha256": "0" * 64}) == (200, b'{"key":null}')

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.unit.storage.kit import Store
+from tests.unit.storage.kit import PASSWORD, Store
 
-from portico.errors import Invalid, Unknown
+from portico.errors import Invalid, Taken, Unknown
 from portico.storage.accounts import NewKey
 from portico.storage.ids import now
 from portico.storage.tables import InvitationRow
@@ -61,6 +61,39 @@ def test_a_registration_that_fails_leaves_the_invitation(store: Store) -> None:
     with pytest.raises(Invalid):
         store.run(store.invitations.register(token, NewKey("")))
     assert store.run(store.invitations.register(token, NewKey("shop")))
+
+
+def test_a_person_comes_with_the_key_or_neither_does(store: Store) -> None:
+    store.run(store.people.create("ann@example.com"))
+    made, token = store.run(store.invitations.create(tenant="one", roles=("viewer",), permissions=("docs:read",)))
+    with pytest.raises(Taken):
+        store.run(store.invitations.register(token, NewKey("shop"), email="ann@example.com"))
+    with pytest.raises(Invalid):  # the person is written first
+        store.run(store.invitations.register(token, NewKey(""), email="bea@example.com"))
+    assert store.run(store.people.by_email("bea@example.com")) is None
+    assert store.run(store.invitations.find(token)) == made
+    kept = store.run(store.people.hashed(PASSWORD))
+    record, _ = store.run(store.invitations.register(token, NewKey("shop"), email="bea@example.com", password=kept))
+    bea = store.run(store.people.verify_password("bea@example.com", PASSWORD))
+    assert bea is not None
+    assert (bea.id, bea.tenant, bea.roles) == (record.owner, "one", ("viewer",))
+    with pytest.raises(Unknown):
+        store.run(store.invitations.find(token))
+
+
+def test_what_someone_made_who_was_shut_out_is_worth_nothing(store: Store) -> None:
+    person = store.run(store.people.create("ann@example.com", roles=("admin",)))
+    key, _ = store.run(store.keys.issue(NewKey("hers", owner=person.id)))
+    tokens = [store.run(store.invitations.create(created_by=maker))[1] for maker in (person.id, key.id, person.id)]
+    assert store.run(store.invitations.redeem(tokens[2])).created_by == person.id
+    store.run(store.people.update(person.id, disabled=True))
+    for token in tokens:
+        for attempt in (store.invitations.find(token), store.invitations.redeem(token)):
+            with pytest.raises(Unknown):
+                store.run(attempt)
+    store.run(store.people.update(person.id, disabled=False))
+    for token in tokens[:2]:
+        store.run(store.invitations.redeem(token))
 
 
 def test_an_expired_one_is_as_if_it_had_never_been(store: Store) -> None:

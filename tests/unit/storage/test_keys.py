@@ -33,6 +33,19 @@ def told(store: Store, after: int = 0) -> list[tuple[str, str]]:
     return [(each.subject, each.detail["op"]) for each in store.run(store.changes.since(after)) if each.kind == KEY]
 
 
+def test_a_line_of_successors_is_one_family(store: Store) -> None:
+    first, _ = store.run(store.keys.issue(NewKey("shop")))
+    assert first.family == first.id
+    second, _ = store.run(store.keys.rotate(first.id, 60))
+    third, _ = store.run(store.keys.rotate(second.id, 60))
+    assert (second.family, third.family) == (first.id, first.id)
+    assert third.replaces == second.id
+    found = store.run(store.keys.find(third.sha256))
+    assert found is not None
+    assert found.family == first.id
+    assert store.run(store.keys.issue(NewKey("shop")))[0].family != first.id
+
+
 def test_a_key_is_shown_once_and_found_by_its_hash(store: Store) -> None:
     record, key = issued(store, permissions=("docs:read", "docs:read", "users:*"), networks=("10.0.0.0/8",))
     assert apikeys.well_formed(key.encode())

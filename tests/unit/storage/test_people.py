@@ -113,7 +113,9 @@ def test_an_old_hash_is_made_anew_at_the_next_login(store: Store, monkeypatch: p
     old = store.execute("SELECT password FROM people")[0][0]
     monkeypatch.setattr(store.people, "_passwords", Passwords())
     monkeypatch.setattr(store.people._passwords, "_hasher", passwords.PasswordHasher(2, 16 * 1024, 1))
-    assert store.run(store.people.verify_password("ann@example.com", PASSWORD)) == made
+    proved = store.run(store.people.verify_password("ann@example.com", PASSWORD))
+    assert proved == made
+    assert store.run(store.sessions.begin(proved))  # it is no other password for that
     new = store.execute("SELECT password FROM people")[0][0]
     assert old != new
     assert "m=16384,t=2" in new

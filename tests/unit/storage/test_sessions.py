@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.unit.storage.kit import Store
+from tests.unit.storage.kit import PASSWORD, Store
 
+from portico.contracts import Issuer
 from portico.errors import Invalid, Missing, Reused, Unknown
 from portico.storage.accounts import Person, sessions
 from portico.storage.changes import SESSION
@@ -124,10 +125,36 @@ def test_one_that_ended_long_ago_need_not_be_told(store: Store) -> None:
 
     async def age() -> None:
         async with store.db.write() as inner:
-            await inner.execute(update(SessionRow).values(tokens_until=now() - timedelta(seconds=1)))
+            await inner.execute(update(SessionRow).values(tokens_until=now() - timedelta(minutes=2)))
 
     store.run(age())
     assert store.run(store.sessions.revoked()) == []
+
+
+def test_one_whose_tokens_may_pass_by_the_leeway_of_clocks_is_told_and_kept(store: Store) -> None:
+    session, _ = store.run(store.sessions.begin(person(store)))
+    store.run(store.sessions.end(session.id))
+
+    async def age() -> None:
+        end = now() - timedelta(seconds=Issuer("portico").leeway)
+        async with store.db.write() as inner:
+            await inner.execute(update(SessionRow).values(tokens_until=end, expires_at=end))
+
+    store.run(age())
+    assert store.run(store.sessions.prune()) == 0
+    assert [ended for ended, _ in store.run(store.sessions.revoked())] == [session.id]
+
+
+def test_nobody_begins_a_session_with_a_password_of_before(store: Store) -> None:
+    ann = store.run(store.people.create("ann@example.com", PASSWORD))
+    proved = store.run(store.people.verify_password("ann@example.com", PASSWORD))
+    assert proved == ann
+    store.run(store.people.set_password(ann.id, "another " + PASSWORD))
+    with pytest.raises(Missing):
+        store.run(store.sessions.begin(proved))
+    again = store.run(store.people.verify_password("ann@example.com", "another " + PASSWORD))
+    assert again is not None
+    assert store.run(store.sessions.begin(again))[0].person == ann.id
 
 
 def test_used_tokens_are_kept_within_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +173,7 @@ def test_used_tokens_are_kept_within_a_bound(store: Store, monkeypatch: pytest.M
 
 def test_nobody_begins_a_session_for_one_who_is_not_there(store: Store) -> None:
     ann = person(store)
-    gone = Person(uuid7(), "", "x", (), "default", False, False, ann.created_at, None)
+    gone = Person(uuid7(), "", "x", (), "default", False, False, ann.created_at, None, b"")
     with pytest.raises(Missing):
         store.run(store.sessions.begin(gone))
 

@@ -32,8 +32,9 @@ def test_every_file_of_tests_runs_and_the_hot_ones_twice() -> None:
     assert {each.marker for each in runs} == {"not long"}
 
 
-def test_what_measures_time_runs_alone() -> None:
-    (timed,) = [each for each in run_tests.passes(long=False, compiles=True) if each.processes == 0]
+def test_what_measures_time_has_less_beside_it() -> None:
+    (timed,) = [each for each in run_tests.passes(long=False, compiles=True) if "timed" in each.name]
+    assert timed.processes == run_tests.BESIDE_TIMED
     assert "e2e/edge/test_streams.py" in timed.folders
     assert "integration/test_change_reload.py" in timed.folders
     assert "e2e/test_auth_keys.py" not in timed.folders

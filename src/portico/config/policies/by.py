@@ -14,6 +14,7 @@ from portico.config.scalars import Parse
 from portico.contracts import LIMIT, Policy
 
 KNOWN_CALLER: Final = frozenset({"key", "tenant", "principal"})
+MODES: Final = ("closed", "open", "share")
 _WORDS: Final = ("key", "client", "route", "tenant", "principal")
 
 
@@ -31,6 +32,12 @@ By = Annotated[
 ]
 
 
+def _failure(value: Any) -> str:
+    if value not in MODES:
+        raise ValueError("must be closed, open or share")
+    return str(value)
+
+
 class Limit(Strict):
     """What a limit counts by; one shared count for requests that lack the header of `header:NAME`."""
 
@@ -38,9 +45,21 @@ class Limit(Strict):
         default="client", description="Counted for each: key, client (address), route, tenant, principal, header:NAME"
     )
 
+    on_store_failure: Annotated[str, Parse(_failure, {"enum": list(MODES)}, text=True)] = Field(
+        default="share",
+        description="While the shared state is away: closed refuses, open lets everything through, share divides the "
+        "limit by the workers",
+    )
+
     def policy(self) -> Policy:
         """Its plain form; `name` is what clients and metrics see it called."""
         raise NotImplementedError
+
+    def plain(self, kind: str, order: int, config: dict[str, Any]) -> Policy:
+        """The policy with what all kinds have; what is as usual is left out."""
+        if self.on_store_failure != "share":
+            config = {**config, "on_store_failure": self.on_store_failure}
+        return limit_policy(kind, order, config)
 
     def needs_caller(self) -> bool:
         """Whether it counts by something that only authentication finds out."""

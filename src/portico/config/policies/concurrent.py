@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from portico.config.policies.by import Limit, limit_policy
+from portico.config.policies.by import Limit
 from portico.config.scalars import integer
 from portico.contracts import Policy
 
@@ -19,4 +19,4 @@ class Concurrent(Limit):
     def policy(self) -> Policy:
         """Its plain form: {"slots", "by", "name"}."""
         config = {"slots": self.concurrent, "by": self.by, "name": f"concurrent-{self.concurrent}"}
-        return limit_policy("concurrent", 40, config)
+        return self.plain("concurrent", 40, config)

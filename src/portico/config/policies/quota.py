@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from portico.config import units
-from portico.config.policies.by import Limit, limit_policy
+from portico.config.policies.by import Limit
 from portico.config.scalars import Parse
 from portico.contracts import Policy
 
@@ -31,4 +31,4 @@ class Quota(Limit):
 
     def policy(self) -> Policy:
         """Its plain form: {"count", "by", "name"}."""
-        return limit_policy("quota", 30, {"count": self.quota, "by": self.by, "name": f"{self.quota}/day"})
+        return self.plain("quota", 30, {"count": self.quota, "by": self.by, "name": f"{self.quota}/day"})

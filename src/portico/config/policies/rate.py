@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from portico.config import scalars, units
-from portico.config.policies.by import Limit, limit_policy
+from portico.config.policies.by import Limit
 from portico.contracts import Policy
 
 
@@ -24,4 +24,4 @@ class Rate(Limit):
         tokens, unit = self.rate
         burst = self.burst if self.burst is not None else max(1, tokens // 10)
         config = {"tokens": tokens, "seconds": units.SECONDS[unit], "burst": burst}
-        return limit_policy("rate", 10, {**config, "by": self.by, "name": f"{tokens}/{unit}"})
+        return self.plain("rate", 10, {**config, "by": self.by, "name": f"{tokens}/{unit}"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from portico.config import scalars, units
-from portico.config.policies.by import Limit, limit_policy
+from portico.config.policies.by import Limit
 from portico.contracts import Policy
 
 
@@ -18,4 +18,4 @@ class Window(Limit):
         """Its plain form: {"count", "seconds", "by", "name"}."""
         count, unit = self.window
         config = {"count": count, "seconds": units.SECONDS[unit], "by": self.by, "name": f"{count}/{unit}"}
-        return limit_policy("window", 20, config)
+        return self.plain("window", 20, config)

@@ -55,7 +55,7 @@ class Asks:
             return await asyncio.shield(question.answer)
         except ServicesAway:
             entry = self.book.entries.get(digest)
-            if entry is None or time.monotonic() > max(self.book.fresh_at, entry.asked) + self.stale_for:
+            if entry is None or time.monotonic() > self.book.heard(entry) + self.stale_for:
                 raise
             return entry
 
@@ -120,6 +120,7 @@ class Asks:
         if len(self.tenants) < MOST:
             tenant = self.tenants.setdefault(tenant, tenant)
         principal = Principal(str(record["id"]), "key", tenant, tuple(record["permissions"]))
+        principal.counted = str(record.get("family") or principal.id)
         expires = record["expires"]
         networks: list[object] = [ipaddress.ip_network(each, strict=False) for each in record["networks"]]
         entry = Entry(digest, principal, NEVER if expires is None else float(expires), networks, generation, began)

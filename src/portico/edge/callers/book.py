@@ -23,6 +23,7 @@ RECENT: Final = 4096  # keys that are found without hashing what was presented
 ABSENT: Final = 10_000  # digests of which the services have said that nobody has such a key
 NEW: Final = 10_000  # keys added since the prefixes were fetched, after which they are fetched again
 USED: Final = 20_000  # keys whose last use has not been told yet
+STREAMS: Final = 64  # that have ended and of which the last beat is remembered
 NEVER: Final = math.inf
 
 
@@ -63,6 +64,7 @@ class Book:
         self.prefixes: Any = array("Q")  # the first 8 bytes of every key's SHA-256, sorted
         self.added: set[int] = set()  # the same of keys made since
         self.generation = 0  # counts the streams; what was asked under an older one is asked again
+        self.ended: dict[int, float] = {}  # generation → the last beat that was heard when it ended
         self.synced = False  # the stream's beginning and the prefixes are here
         self.nobody = False  # these services keep no keys
         self.fresh_at = -NEVER
@@ -82,6 +84,18 @@ class Book:
     def fresh(self, now: float) -> bool:
         """Whether what is known counts at `now`."""
         return self.synced and now - self.fresh_at <= FRESH
+
+    def begin(self) -> None:
+        """A new stream begins: it will not tell of what changed before."""
+        self.ended[self.generation] = self.fresh_at
+        self.ended.pop(self.generation - STREAMS, None)
+        self.generation += 1
+        self.synced = self.nobody = False
+
+    def heard(self, entry: Entry) -> float:
+        """When the entry was known to be right for the last time (monotonic). Later streams say nothing about it."""
+        beat = self.fresh_at if entry.generation == self.generation else self.ended.get(entry.generation, -NEVER)
+        return max(beat, entry.asked)
 
     def use(self, entry: Entry, exchange: Exchange) -> None:
         """The exchange is this key's."""

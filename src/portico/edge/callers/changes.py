@@ -43,7 +43,7 @@ class Changes:
         self.begun = False  # the stream's beginning is complete
         self.listed = False  # and so is the list of prefixes
         self.tries = 0
-        self.waiting: list[tuple[float, asyncio.Future[None]]] = []
+        self.waiting: dict[asyncio.Future[None], float] = {}
         self.writer: asyncio.StreamWriter | None = None
         self.began = 0.0  # when this try began
         self.wake = asyncio.Event()  # set by who can't wait for the next try
@@ -78,14 +78,14 @@ class Changes:
         if len(self.waiting) >= WAITING:
             return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append((clock, future))
+        self.waiting[future] = clock
         try:
             async with asyncio.timeout(patience):
                 await future
         except TimeoutError:
             return False
         finally:
-            self.waiting = [each for each in self.waiting if each[1] is not future]
+            del self.waiting[future]
         return True
 
     # -- one stream
@@ -100,6 +100,7 @@ class Changes:
             raise
         if answer.status == NOT_FOUND:
             self.book.nobody = True
+            self.tokens.issuers([])  # nor does anybody vouch for tokens
             self.tries = 10
             return
         if answer.status != 200:
@@ -154,8 +155,8 @@ class Changes:
 
     def _hello(self, clock: float) -> None:
         self.clock = min(clock, time.monotonic())  # what follows was read after this
-        self.book.generation += 1
-        self.book.synced = self.begun = self.listed = self.book.nobody = False
+        self.book.begin()
+        self.begun = self.listed = False
         self.revoked = Revoked()
         self._fetch()
 
@@ -203,7 +204,7 @@ class Changes:
             self.asks.down_until = 0.0  # they are back
         book.fresh_at = self.clock
         self.tokens.revoked.sweep(time.time())
-        for clock, future in self.waiting:
+        for future, clock in self.waiting.items():
             if clock <= self.clock and not future.done():
                 future.set_result(None)
 

@@ -12,13 +12,14 @@ from portico.edge import exchange as exchange_module
 from portico.edge.exchange import Exchange, Response
 from portico.edge.explain.found import added
 from portico.edge.explain.mask import mask_head, mask_segment, mask_target, secrets_of
-from portico.edge.explain.passage import NOT_ASKED, NOT_REACHED, Asked, Passage, Question
+from portico.edge.explain.passage import NOT_ASKED, NOT_REACHED, Asked, Known, Passage, Question
 from portico.edge.http1.names import Names
 from portico.edge.refusals import reserved
 from portico.edge.state import EdgeState
 
 RUNS: Final = 15  # passages whose median a cost is, if they fit into
 PATIENCE: Final = 2_000_000  # nanoseconds; requests are being served meanwhile
+MOST_LOOKS: Final = 32  # limits of one route that are looked up
 LONGEST_BODY: Final = 1 << 60
 PHASES: Final = {number: name for name, number in contracts.PHASES.items()}
 
@@ -36,16 +37,37 @@ class Explainer:
 
     def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """The explanation; ValueError when the question is malformed."""
+        return self._told(read(question), {})
+
+    async def explain_live(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The same; limits that workers share are looked up where they are counted."""
         asked = read(question)
-        first = Passage(self.state, self.names, asked)
-        first.go()
+        known: Known = {}
+        for _ in range(MOST_LOOKS):
+            passage = Passage(self.state, self.names, asked, known)
+            passage.go()
+            if passage.pending is None:
+                break
+            index, look = passage.pending
+            before = len(passage.exchange.response_fields)
+            answer = await look
+            known[index] = answer, passage.exchange.response_fields[before:]
+        return self._told(asked, known)
+
+    def _told(self, asked: Question, known: Known) -> dict[str, Any]:
+        first = self._passage(asked, known)
         costs = [first.costs]
         until = time.perf_counter_ns() + PATIENCE
         while len(costs) < RUNS and time.perf_counter_ns() < until:
-            again = Passage(self.state, self.names, asked)
-            again.go()
-            costs.append(again.costs)
+            costs.append(self._passage(asked, known).costs)
         return tell(first, [round(sorted(each)[len(each) // 2] / 1000, 1) for each in zip(*costs, strict=True)])
+
+    def _passage(self, asked: Question, known: Known) -> Passage:
+        passage = Passage(self.state, self.names, asked, known)
+        passage.go()
+        if passage.pending is not None:
+            passage.pending[1].close()  # type: ignore[attr-defined]  # a coroutine
+        return passage
 
 
 def read(question: dict[str, Any]) -> Question:

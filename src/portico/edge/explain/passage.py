@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
+from portico.contracts import LIMIT
 from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange, Response, Step
 from portico.edge.explain.found import Before
 from portico.edge.forward.heads import request_head
@@ -25,6 +27,9 @@ PASSES: Final = "passes"
 ANSWERS: Final = "answers"
 NOT_ASKED: Final = "not asked"
 NOT_REACHED: Final = "not reached"
+
+
+Known = dict[int, tuple[Response | None, bytes]]
 
 
 class Question:
@@ -50,9 +55,15 @@ class Asked:
 
 
 class Passage:
-    """What a request would meet. `costs` are nanoseconds of: read, route, each step asked, head."""
+    """What a request would meet. `costs` are nanoseconds of: read, route, each step asked, head.
 
-    def __init__(self, state: EdgeState, names: Names, question: Question) -> None:
+    `known` are the answers of limits whose peeks needed time, by the step's place, with the lines that they added.
+    `pending` is the first such peek that is not among them.
+    """
+
+    def __init__(self, state: EdgeState, names: Names, question: Question, known: Known | None = None) -> None:
+        self.known = known or {}
+        self.pending: tuple[int, Awaitable[Response | None]] | None = None
         self.state = state
         self.names = names
         self.question = question
@@ -135,21 +146,25 @@ class Passage:
         return route.steps
 
     def _ask(self, steps: list[Step]) -> None:
-        for step in steps:
+        for index, step in enumerate(steps):
             if self.answer is not None:
                 self.steps.append(Asked(step, NOT_REACHED, []))
             elif step.peek is None:
                 self.steps.append(Asked(step, NOT_ASKED, ["has no peek"]))
                 self.certain = False
             else:
-                self._peek(step, step.peek)
+                self._peek(index, step, step.peek)
 
-    def _peek(self, step: Step, peek: Any) -> None:
+    def _peek(self, index: int, step: Step, peek: Any) -> None:
         exchange = self.exchange
         before = Before(exchange)
         self.clock = time.perf_counter_ns()
         try:
-            answer = peek(exchange)
+            if index in self.known:
+                answer, fields = self.known[index]
+                exchange.response_fields += fields
+            else:
+                answer = peek(exchange)
         except Exception as error:  # a plugin's; the request itself would get this answer
             self.answer = policy_failed(exchange)
             self.steps.append(Asked(step, ANSWERS, [f"its peek failed: {type(error).__name__}"], self.answer))
@@ -162,7 +177,10 @@ class Passage:
             self.answer = answer
             self.steps.append(Asked(step, ANSWERS, list(exchange.notes.pop(WHY, [])), answer))
         else:
-            answer.close()
+            if self.pending is None and step.phase == LIMIT:
+                self.pending = index, answer
+            else:
+                answer.close()
             self.steps.append(Asked(step, NOT_ASKED, ["its peek needs time"]))
             self.certain = False
 

@@ -11,12 +11,18 @@ from portico.edge.plan import CompiledRoute
 
 ANNOUNCED: Final = frozenset([b"POST", b"PUT", b"PATCH"])  # say Content-Length: 0 (RFC 9110 8.6)
 ENDS: Final = (b"", b"/")  # what may follow a prefix
+CRLF: Final = b"\r\n"
+COOKIES: Final = b"portico_"  # how the names of our own begin
+OWN_COOKIES: Final = frozenset([b"portico_session", b"portico_refresh"])
 SEGMENT: Final = "!$&'()*+,;=:@-._~"  # what a path segment may hold as it is (RFC 3986 3.3)
 
 
 def request_head(exchange: Exchange, route: CompiledRoute, authority: bytes, signed: bytes) -> bytes:
     """The whole head, final CRLF CRLF included. `signed` is the principal's line for our services, or empty."""
     passed = exchange.fields.kept + credentials(exchange, route)
+    cookies = exchange.fields.known.get(names.COOKIE)
+    if cookies is not None and cookies.find(COOKIES) >= 0 and not ours(route):
+        passed = without_session(passed)
     if exchange.request_edit is not None:
         passed = exchange.request_edit.apply(passed)
     host = exchange.authority if route.preserve_host and exchange.authority else authority
@@ -61,6 +67,27 @@ def credentials(exchange: Exchange, route: CompiledRoute) -> bytes:
     if authorization is not None:
         lines += b"\r\nAuthorization: " + authorization
     return lines
+
+
+def ours(route: CompiledRoute) -> bool:
+    """Whether the route leads to our own services."""
+    upstream = route.upstream
+    return upstream is not None and upstream.services
+
+
+def without_session(lines: bytes) -> bytes:
+    """The field lines without our own cookies. A browser sends them with every request to this host; an upstream that
+    saw them could do here what the person may."""
+    kept = [b""]
+    for line in lines.split(CRLF)[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"cookie":
+            pairs = [each for each in value.split(b";") if each.partition(b"=")[0].strip(b" \t") not in OWN_COOKIES]
+            if not pairs:
+                continue
+            line = name + b":" + b";".join(pairs)
+        kept.append(line)
+    return CRLF.join(kept)
 
 
 def target_of(exchange: Exchange, route: CompiledRoute) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import Limit, slots_of
+from portico.edge.policies.limits import SHARED, Limit, slots_of, step_of
 from portico.edge.policies.store import Slots
 
 
@@ -50,5 +50,8 @@ class Concurrent(Limit):
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"slots": n, "by": caller, "name": text}."""
+    shared = context.shared.get(SHARED)
+    if shared is not None:
+        return step_of(shared, "concurrent", config, context)
     policy = Concurrent(config, context, slots_of(context, config["name"], config["by"]))
     return Step("concurrent", LIMIT, policy.check, policy.peek, policy.settle)

@@ -1,8 +1,9 @@
 """LIMIT: what a key of the database may use by itself, on all routes together.
 
 A key's `window` or `per_minute` never admits more in any such span, its `rate` with `burst` does as GCRA, its `quota`
-or `per_day` counts a UTC day. They are the same limits as a route's, asked before those. Where several edge workers
-share no counters, each grants its share: together never more than the key may have.
+or `per_day` counts a UTC day. They are the same limits as a route's, asked before those. A key that has replaced
+another goes on with its counts. Where several edge workers share no store, each grants its share, at least 1:
+together never more than the key may have, if that is not less than there are workers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Final
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import Limit, stores_of
+from portico.edge.policies.limits import SHARED, Limit, step_of, stores_of
 from portico.edge.policies.quota import Quota
 from portico.edge.policies.rate import Rate
 from portico.edge.policies.window import Window
@@ -61,17 +62,17 @@ class KeyLimits:
 
     def _make(self, spec: tuple[str, str, int]) -> Limit:
         kind, name, burst = spec
-        count, seconds = parsed(name)
-        share = max(1, count // self.workers)
         version = self.context.snapshot.version
-        config: dict[str, Any] = {"name": name, "by": "key", "seconds": seconds, "count": share, "tokens": share}
-        config["burst"] = max(1, (burst or count // 10) // self.workers)
+        config = config_of(kind, name, burst)
+        for each in ("count", "tokens", "burst"):
+            config[each] = max(1, config[each] // self.workers)
         limit: Limit
         store = stores_of(self.context).store((OWNER, kind, name, "key", str(burst)), version)
         if kind == "rate":
             limit = Rate(config, self.context, store)
         elif kind == "quota":
             limit = Quota(config, self.context, store)
+            limit.label = f"{OWNER}\0{name}\0key"
         else:
             limit = Window(config, self.context, store)
         limit.alone = False
@@ -93,7 +94,14 @@ def specs_of(record: dict[str, Any]) -> tuple[tuple[str, str, int], ...]:
         found.append(("quota", f"{int(record['per_day'])}/day", 0))
     for _, name, _ in found:
         parsed(name)
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
+
+
+def config_of(kind: str, name: str, burst: int) -> dict[str, Any]:
+    """One limit of a key as the policy of a route has it."""
+    count, seconds = parsed(name)
+    full = max(1, burst or count // 10)
+    return {"name": name, "by": "key", "seconds": seconds, "count": count, "tokens": count, "burst": full}
 
 
 def parsed(name: str) -> tuple[int, int]:
@@ -106,5 +114,8 @@ def parsed(name: str) -> tuple[int, int]:
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config` has no keys: the limits come with the key."""
+    shared = context.shared.get(SHARED)
+    if shared is not None:
+        return step_of(shared, "key_limits", config, context)
     policy = KeyLimits(context)
     return Step("key_limits", LIMIT, policy.check, policy.peek)

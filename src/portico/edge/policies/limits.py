@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
-from portico.edge.exchange import Exchange, Response, decimal
+from portico.edge.exchange import Exchange, Response, Step, decimal
 from portico.edge.policies.store import Bucket, Slots, Store, Stores
 
 TICKS: Final = 1 << 30  # of a second; finer than the clock
+SHARED: Final = "shared limits"  # in the context's `shared`: who counts for all workers, if they share a store
 RESERVED: Final = "reserved"  # the note that holds what limits have taken for an exchange
 LONGEST_KEY: Final = 128  # bytes of a header's value that tell callers apart; beyond, its SHA-256 does
 
@@ -67,7 +68,7 @@ class Callers:
         principal = exchange.principal
         if principal is None:
             return ""
-        return principal.tenant if kind == BY_TENANT else principal.id
+        return principal.tenant if kind == BY_TENANT else principal.counted
 
 
 class Limit:
@@ -146,6 +147,13 @@ def stores_of(context: PolicyContext) -> Stores:
     if not isinstance(stores, Stores):
         stores = context.shared["limits"] = Stores()
     return stores
+
+
+def step_of(shared: Any, name: str, config: dict[str, Any], context: PolicyContext) -> Step:
+    """The step of a limit that workers share."""
+    step = shared.step(name, config, context)
+    assert isinstance(step, Step)
+    return step
 
 
 def _count(context: PolicyContext) -> int:

@@ -1,4 +1,7 @@
-"""LIMIT: so many requests a day. A day is from midnight to midnight, UTC."""
+"""LIMIT: so many requests a day. A day is from midnight to midnight, UTC.
+
+Counts are kept across restarts: by the process's ledger, where it has one.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from typing import Any, Final
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import Limit, store_of
+from portico.edge.policies.limits import SHARED, Limit, step_of, store_of
 from portico.edge.policies.store import Bucket, Store
 
 DAY: Final = 86_400
+LEDGER: Final = "ledger"  # in the context's `shared`
 
 
 class Quota(Limit):
@@ -20,32 +24,39 @@ class Quota(Limit):
         self.most = int(config["count"])
         super().__init__(config["name"], config["by"], f"q={self.most};w={DAY}", context)
         self.store = store
+        self.ledger: Any = context.shared.get(LEDGER)
+        self.label = f"{context.route.name}\0{config['name']}\0{config['by']}"  # in the ledger
 
     def check(self, exchange: Exchange) -> Response | None:
         second = int(exchange.wall)
         today = second // DAY
-        bucket = self.store.take(self.callers.key(exchange), today)
+        key = self.callers.key(exchange)
+        bucket = self.store.take(key, today)
         # A clock that is set back does not give the day again.
         if bucket.until <= today:
             bucket.until = today + 1
-            bucket.count = 0
+            bucket.count = 0 if self.ledger is None else self.ledger.count(self.label, key, today)
+            bucket.saved = bucket.count
         if bucket.count >= self.most:
-            return self.refuse(exchange, self._answer(exchange, bucket, second))
+            return self.refuse(exchange, self._answer(exchange, bucket.until, second))
         bucket.count += 1
+        if self.ledger is not None and not bucket.listed:
+            self.ledger.note(self.label, key, bucket)
         self.reserved(exchange, bucket, bucket.until)
         self.show(exchange, self.most - bucket.count, bucket.until * DAY - second)
         return None
 
     def peek(self, exchange: Exchange) -> Response | None:
         second = int(exchange.wall)
-        bucket = self.store.look(self.callers.key(exchange))
+        key = self.callers.key(exchange)
+        bucket = self.store.look(key)
         until = second // DAY + 1
-        count = 0
+        count = 0 if self.ledger is None else self.ledger.look(self.label, key, until - 1)
         if bucket is not None and bucket.until >= until:
             until = bucket.until
             count = bucket.count
-            if count >= self.most:
-                return self._answer(exchange, bucket, second)
+        if count >= self.most:
+            return self._answer(exchange, until, second)
         self.show(exchange, self.most - count - 1, until * DAY - second)
         return None
 
@@ -53,12 +64,15 @@ class Quota(Limit):
         if bucket.until == mark:
             bucket.count -= 1
 
-    def _answer(self, exchange: Exchange, bucket: Bucket, second: int) -> Response:
+    def _answer(self, exchange: Exchange, until: int, second: int) -> Response:
         detail = f"the quota of {self.name} is used up"
-        return self.answer(exchange, "quota_exceeded", detail, bucket.until * DAY - second)
+        return self.answer(exchange, "quota_exceeded", detail, until * DAY - second)
 
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"count": n, "by": caller, "name": text}."""
+    shared = context.shared.get(SHARED)
+    if shared is not None:
+        return step_of(shared, "quota", config, context)
     policy = Quota(config, context, store_of(context, "quota", config["name"], config["by"]))
     return Step("quota", LIMIT, policy.check, policy.peek)

@@ -16,7 +16,7 @@ from typing import Any
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import TICKS, Limit, store_of
+from portico.edge.policies.limits import SHARED, TICKS, Limit, step_of, store_of
 from portico.edge.policies.store import Bucket, Store
 
 
@@ -69,6 +69,9 @@ class Rate(Limit):
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"tokens": n, "seconds": s, "burst": n, "by": caller, "name": text}."""
+    shared = context.shared.get(SHARED)
+    if shared is not None:
+        return step_of(shared, "rate", config, context)
     unit = f"{config['tokens']}/{config['seconds']}"
     policy = Rate(config, context, store_of(context, "rate", config["name"], config["by"], unit))
     return Step("rate", LIMIT, policy.check, policy.peek)

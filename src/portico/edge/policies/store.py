@@ -17,6 +17,8 @@ class Bucket:
     def __init__(self) -> None:
         self.until = 0
         self.count = 0
+        self.saved = 0  # of `count`, what the ledger has
+        self.listed = False  # for the ledger's next writing
         self.cells: list[int] = []
 
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import TICKS, Limit, store_of
+from portico.edge.policies.limits import SHARED, TICKS, Limit, step_of, store_of
 from portico.edge.policies.store import Bucket, Store
 
 PARTS: Final = 60
@@ -97,6 +97,9 @@ class Window(Limit):
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
     """`config`: {"count": n, "seconds": s, "by": caller, "name": text}."""
+    shared = context.shared.get(SHARED)
+    if shared is not None:
+        return step_of(shared, "window", config, context)
     store = store_of(context, "window", config["name"], config["by"], str(config["seconds"]))
     policy = Window(config, context, store)
     return Step("window", LIMIT, policy.check, policy.peek)

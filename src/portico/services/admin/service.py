@@ -80,9 +80,13 @@ class Admin:
         return person
 
     async def change(self, caller: Principal, name: str, change: PersonChange) -> Person:
-        """Change a person who may do no more than the caller, before and after."""
+        """Change a person who may do no more than the caller, before and after.
+
+        Roles that the person has and the configuration has no more grant nothing, and are in nobody's way.
+        """
         person = await self.person(caller, name)
-        self._may_grant(caller, roles=person.roles)
+        known = {role.name for role in self.host.snapshot.identity.roles}
+        self._may_grant(caller, roles=[role for role in person.roles if role in known])
         if change.roles is not None:
             self._may_grant(caller, roles=change.roles)
         if change.password is not None and not person.email:

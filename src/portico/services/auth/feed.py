@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ Line = dict[str, Any]
 
 
 class Feed:
-    """Reads the table of changes four times a second and tells every stream.
+    """Reads the table of changes when the database was changed, and four times a second, and tells every stream.
 
     A beat carries the time (CLOCK_MONOTONIC, one for the machine) before that reading: whatever was committed until
     then, by any process, stands before it in the stream. While the database can't be read there is no beat, and the
@@ -42,6 +43,7 @@ class Feed:
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._open = False
+        self._changed = asyncio.Event()
         self._unhook: Callable[[], None] | None = None
 
     async def start(self, leaving: asyncio.Event) -> None:
@@ -49,7 +51,8 @@ class Feed:
         self._number = await self._table.latest()
         self._unhook = self._issuers.on_change(self._issuers_changed)
         self._open = True
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._leave(leaving))]
+        work = (self._run(), self._leave(leaving), self._table.watch(self._changed.set))
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     async def stop(self) -> None:
         """End every stream, and read no more; may be called twice."""
@@ -112,7 +115,9 @@ class Feed:
             else:
                 away = False
                 self._send([{"type": "beat", "clock": began}])
-            await asyncio.sleep(max(0.0, began + BEAT - time.monotonic()))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), max(0.0, began + BEAT - time.monotonic()))
+            self._changed.clear()
 
     async def _read(self) -> None:
         while found := await self._table.since(self._number, BATCH):

@@ -73,6 +73,7 @@ def told(record: KeyRecord) -> dict[str, Any]:
     """A key as the edge keeps it."""
     return {
         "id": record.id,
+        "family": record.family,
         "name": record.name,
         "tenant": record.tenant,
         "permissions": list(record.permissions),

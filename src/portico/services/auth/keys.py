@@ -10,7 +10,7 @@ from portico.identity.principal import Principal
 from portico.services.auth.parts import Parts
 from portico.services.auth.schemas import Register
 from portico.services.problems import Refused
-from portico.storage.accounts import Invitation, KeyRecord, NewKey
+from portico.storage.accounts import KeyRecord, NewKey
 
 EVERYONE: Final = ("user",)  # the role of those who come uninvited
 
@@ -27,37 +27,39 @@ async def register(parts: Parts, wish: Register, address: str) -> tuple[KeyRecor
     if wait:
         detail = "too many registrations came from this address"
         raise Refused(429, "too_many_attempts", detail, headers={"Retry-After": str(wait)})
-    invitation = await _invitation(parts, wish, mode)
-    if invitation is not None:
-        await parts.registrations.succeeded(address, address)
-    email = wish.email or (invitation.email if invitation else "")
-    roles = invitation.roles if invitation else EVERYONE
-    permissions = invitation.permissions if invitation else parts.permissions(EVERYONE)
-    tenant = invitation.tenant if invitation else "default"
+    if wish.invitation is None and mode == "open":
+        return await _uninvited(parts, wish)
+    found = await _invited(parts, wish)
+    await parts.registrations.succeeded(address, address)
+    return found
+
+
+async def _uninvited(parts: Parts, wish: Register) -> tuple[KeyRecord, str]:
     owner = ""
-    if email:
-        person = await parts.people.create(email, wish.password, roles, tenant, "")
-        owner = person.id
-    return await parts.keys.issue(NewKey(wish.name, owner, tenant, permissions))
+    if wish.email:
+        owner = (await parts.people.create(wish.email, wish.password, EVERYONE)).id
+    return await parts.keys.issue(NewKey(wish.name, owner, permissions=parts.permissions(EVERYONE)))
 
 
 async def _stranger() -> bool:
     return False
 
 
-async def _invitation(parts: Parts, wish: Register, mode: str) -> Invitation | None:
-    if wish.invitation is None:
-        if mode == "open":
-            return None
+async def _invited(parts: Parts, wish: Register) -> tuple[KeyRecord, str]:
+    """A key by an invitation, which is used up only if all goes well."""
+    token = wish.invitation
+    if token is None:
         raise Refused(403, "invitation_missing", "registering needs an invitation", "ask an administrator for one")
     try:
-        invitation = await parts.invitations.redeem(wish.invitation)
+        invitation = await parts.invitations.find(token)
+        if invitation.email and wish.email and wish.email.lower() != invitation.email:
+            detail = "the invitation is for another e-mail address"
+            raise Refused(403, "invitation_of_another", detail, "leave `email` out, or send the one that was invited")
+        password = None if wish.password is None else await parts.people.hashed(wish.password)
+        email = wish.email or invitation.email
+        return await parts.invitations.register(token, NewKey(wish.name), email=email, password=password)
     except Unknown as error:
         raise Refused(403, "invitation_not_valid", str(error), "ask an administrator for a new one") from None
-    if invitation.email and wish.email and wish.email.lower() != invitation.email:
-        detail = "the invitation is for another e-mail address, and is used up now"
-        raise Refused(403, "invitation_of_another", detail, "ask for a new one")
-    return invitation
 
 
 async def rotate(parts: Parts, caller: Principal, grace: float) -> tuple[KeyRecord, str, datetime]:

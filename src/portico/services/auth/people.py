@@ -6,6 +6,7 @@ import time
 from typing import Final
 from uuid import uuid4
 
+from portico.errors import Missing
 from portico.identity import tokens
 from portico.identity.principal import Principal
 from portico.services.auth.parts import Parts
@@ -13,20 +14,27 @@ from portico.services.auth.schemas import Kind, Profile, ProfileChange, SessionV
 from portico.services.problems import Refused
 from portico.storage.accounts import Person, Session
 
+WRITING: Final = 5  # seconds that a change to a person takes at most, as a rule far less
 KNOWN: Final = 200  # sessions of a person that are looked at for the address
 KINDS: Final[dict[str, Kind]] = {"key": "key", "device": "device"}
 
 
-async def login(parts: Parts, email: str, password: str, address: str, agent: str) -> tuple[Person, Session, str]:
-    """The person, a new session and its refresh token. Who guesses waits; see `Attempts`."""
+async def login(parts: Parts, email: str, password: str, address: str, agent: str) -> tuple[Session, str]:
+    """A new session and its refresh token. Who guesses waits; see `Attempts`."""
     person = await _proved(parts, email, password, address)
     if person is None:
-        raise Refused(401, "credentials_wrong", "the e-mail address or the password is wrong", "check both")
+        raise _wrong()
     lifetime = parts.identity.tokens
-    session, refresh = await parts.sessions.begin(
-        person, lifetime=lifetime.refresh, access=lifetime.access, agent=agent, address=address
-    )
-    return person, session, refresh
+    try:
+        return await parts.sessions.begin(
+            person, lifetime=lifetime.refresh, access=lifetime.access, agent=agent, address=address
+        )
+    except Missing:  # disabled, or given another password, while this one was being checked
+        raise _wrong() from None
+
+
+def _wrong() -> Refused:
+    return Refused(401, "credentials_wrong", "the e-mail address or the password is wrong", "check both")
 
 
 async def _proved(parts: Parts, email: str, password: str, address: str) -> Person | None:
@@ -46,21 +54,21 @@ async def _proved(parts: Parts, email: str, password: str, address: str) -> Pers
     return person
 
 
-async def refresh(parts: Parts, token: str) -> tuple[Person, Session, str]:
-    """The person and the session of a refresh token, and the next refresh token."""
-    session, following = await parts.sessions.refresh(token, access=parts.identity.tokens.access)
-    person = await parts.people.get(session.person)
-    if person is None or person.disabled:
-        raise Refused(401, "token_unknown", "the refresh token is not valid", "log in again")
-    return person, session, following
+async def refresh(parts: Parts, token: str) -> tuple[Session, str]:
+    """The session of a refresh token, and the next refresh token."""
+    return await parts.sessions.refresh(token, access=parts.identity.tokens.access)
 
 
-async def access(parts: Parts, person: Person, session: Session) -> tuple[str, int]:
-    """An access token of the session, and the seconds that it is valid."""
+async def access(parts: Parts, session: Session) -> tuple[str, int]:
+    """An access token of the session with what its person may do now, and the seconds that it is valid."""
     settings = parts.identity.tokens
     now = int(time.time())
-    # What was made before `tokens_from` is void; that moment may lie a second ahead.
-    issued = max(now, int(person.tokens_from.timestamp())) if person.tokens_from else now
+    person = await parts.people.get(session.person)
+    if person is None or person.disabled:
+        raise Refused(401, "token_unknown", "the session has ended", "log in again")
+    # What was made before `tokens_from` is void. That may lie a second ahead; and a change that is being written, and
+    # was not read yet, has noted a moment that is some seconds ago.
+    issued = max(now - WRITING, int(person.tokens_from.timestamp()) if person.tokens_from else 0)
     expires = int(session.tokens_until.timestamp())
     claims = {
         "iss": settings.issuer,

@@ -27,7 +27,7 @@ from portico.services.document import refusals
 from portico.services.problems import Refused
 from portico.services.values import Cursor, Id, Limit
 from portico.services.views import IssuedKey, Page, issued
-from portico.storage.accounts import Person, Session
+from portico.storage.accounts import Session
 
 BASE = "/api/v1/auth"
 TAKEN = refusals({409: "It does not fit what is there"})
@@ -134,11 +134,11 @@ def _sessions(router: APIRouter, parts: Parts) -> None:
 
 
 async def _answer(
-    parts: Parts, request: Request, response: Response, found: tuple[Person, Session, str], *, browser: bool
+    parts: Parts, request: Request, response: Response, found: tuple[Session, str], *, browser: bool
 ) -> Tokens:
     """Tokens in the answer, or in a browser's cookies."""
-    person, session, refresh = found
-    access, seconds = await people.access(parts, person, session)
+    session, refresh = found
+    access, seconds = await people.access(parts, session)
     if browser:
         left = (session.expires_at - session.used_at).total_seconds()
         cookies.give(request, response, (access, seconds), (refresh, left))

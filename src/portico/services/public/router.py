@@ -23,7 +23,7 @@ def build(host: Host) -> APIRouter:
 
     @router.get(
         "/api/v1/admin/status",
-        summary="The same, with latency and last error of each dependency",
+        summary="State of the gateway, with latency and last error of each dependency",
         dependencies=[Depends(needs("health:read"))],
     )
     async def detailed() -> DetailedStatus:

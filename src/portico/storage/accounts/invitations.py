@@ -5,19 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from portico.errors import Invalid, Unknown
-from portico.storage.accounts import keys, rules
+from portico.storage.accounts import keys, people, rules
 from portico.storage.accounts.records import TENANT, Invitation, KeyRecord, NewKey
 from portico.storage.database import Database
 from portico.storage.ids import is_id, now, uuid7
-from portico.storage.tables import InvitationRow
+from portico.storage.tables import InvitationRow, KeyRow, PersonRow
 
 PREFIX: Final = "pi_"
 LENGTH: Final = 46  # PREFIX and 32 bytes in base64url
@@ -62,16 +62,38 @@ class Invitations:
             session.add(row)
         return record(row), token
 
+    async def find(self, token: str) -> Invitation:
+        """An invitation that can be used. Unknown when `redeem` would say so."""
+        async with self._db.read() as session:
+            row = await session.scalar(select(InvitationRow).where(_usable(token, now())))
+            return await _welcome(session, row)
+
     async def redeem(self, token: str) -> Invitation:
-        """Use an invitation up. Unknown when it was never made, is used up, or has expired: all three alike."""
+        """Use an invitation up.
+
+        Unknown when it was never made, is used up, has expired, or whoever made it has been disabled: all alike.
+        """
         async with self._db.write() as session:
             return await _redeem(session, token)
 
-    async def register(self, token: str, new: NewKey) -> tuple[KeyRecord, str]:
-        """Use an invitation up for a key, in one transaction; tenant and permissions are the invitation's."""
+    async def register(
+        self, token: str, new: NewKey, *, email: str = "", password: str | None = None
+    ) -> tuple[KeyRecord, str]:
+        """Use an invitation up for a key, and with an `email` for a person who owns it; all of it or nothing.
+
+        Tenant, permissions and roles are the invitation's. `password` is as `People.hashed` answers it. Unknown as from
+        `redeem`; Taken when the address is someone's.
+        """
         async with self._db.write() as session:
             invitation = await _redeem(session, token)
-            row, key = keys.make(replace(new, tenant=invitation.tenant, permissions=invitation.permissions))
+            owner = ""
+            if email:
+                person = people.make(email, invitation.roles, invitation.tenant, "")
+                person.password = password
+                await people.insert(session, person)
+                owner = person.id
+            rights = replace(new, owner=owner, tenant=invitation.tenant, permissions=invitation.permissions)
+            row, key = keys.make(rights)
             await keys.insert(session, row)
         return keys.record(row), key
 
@@ -98,14 +120,32 @@ class Invitations:
 
 
 async def _redeem(session: AsyncSession, token: str) -> Invitation:
-    if len(token) == LENGTH and token.isascii():
-        moment = now()
-        valid = InvitationRow.used_at.is_(None) & (InvitationRow.expires_at > moment)
-        use = update(InvitationRow).where(InvitationRow.sha256 == _digest(token), valid).values(used_at=moment)
-        row = await session.scalar(use.returning(InvitationRow))
-        if row is not None:
-            return record(row)
-    raise Unknown("the invitation is not valid")
+    moment = now()
+    use = update(InvitationRow).where(_usable(token, moment)).values(used_at=moment)
+    return await _welcome(session, await session.scalar(use.returning(InvitationRow)))
+
+
+def _usable(token: str, moment: datetime) -> ColumnElement[bool]:
+    if len(token) != LENGTH or not token.isascii():
+        raise _unknown()
+    unused = InvitationRow.used_at.is_(None) & (InvitationRow.expires_at > moment)
+    return (InvitationRow.sha256 == _digest(token)) & unused
+
+
+async def _welcome(session: AsyncSession, row: InvitationRow | None) -> Invitation:
+    """The invitation, unless whoever made it is disabled, or the owner of the key that made it is."""
+    if row is None:
+        raise _unknown()
+    if row.created_by:
+        owner = select(KeyRow.owner_id).where(KeyRow.id == row.created_by).scalar_subquery()
+        maker = (PersonRow.id == row.created_by) | (PersonRow.id == owner)
+        if await session.scalar(select(PersonRow.id).where(maker, PersonRow.disabled_at.is_not(None))) is not None:
+            raise _unknown()
+    return record(row)
+
+
+def _unknown() -> Unknown:
+    return Unknown("the invitation is not valid")
 
 
 def _digest(token: str) -> bytes:

@@ -182,12 +182,13 @@ def make(new: NewKey) -> tuple[KeyRow, str]:
         quota=quota,
         expires_at=rules.moment("expires_at", new.expires_at, moment),
         replaces=None,
+        family=None,
     )
     return row, _with_key(row, moment)
 
 
 def _successor(old: KeyRow, moment: datetime) -> tuple[KeyRow, str]:
-    row = KeyRow(replaces=old.id, **{field: getattr(old, field) for field in INHERITED})
+    row = KeyRow(replaces=old.id, family=old.family or old.id, **{field: getattr(old, field) for field in INHERITED})
     return row, _with_key(row, moment)
 
 
@@ -249,6 +250,7 @@ def record(row: KeyRow) -> KeyRecord:
         row.sha256,
         row.hint,
         row.replaces,
+        row.family or row.id,
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from portico.errors import Invalid, Missing, Taken
 from portico.storage.accounts import keys, rules, sessions
-from portico.storage.accounts.passwords import Passwords
+from portico.storage.accounts.passwords import Passwords, mark
 from portico.storage.accounts.records import TENANT, Person
 from portico.storage.changes import PERSON, Changes
 from portico.storage.database import Database
@@ -44,14 +44,18 @@ class People:
         name: str = "",
     ) -> Person:
         """A new person; with an `email` of "" a holder of tokens that is none. Taken when the address is in use."""
-        row = _row(email, roles, tenant, name)
+        row = make(email, roles, tenant, name)
         if password is not None:
             if not row.email:
                 raise Invalid("password", "goes with an e-mail address")
-            row.password = await self._passwords.hash(rules.password(password))
+            row.password = await self.hashed(password)
         async with self._db.write() as session:
-            await _insert(session, row)
+            await insert(session, row)
         return record(row)
+
+    async def hashed(self, password: str) -> str:
+        """What is kept of a new password; Invalid when it can't be one, Busy when too many are being checked."""
+        return await self._passwords.hash(rules.password(password))
 
     async def first_administrator(self) -> Person | None:
         """The administrator of a new gateway, once: None at every later call, in whichever process.
@@ -61,12 +65,12 @@ class People:
         async with self._db.read() as session:
             if await session.get(MarkRow, FIRST) is not None:
                 return None
-        row = _row("", ("admin",), TENANT, ADMINISTRATOR)
+        row = make("", ("admin",), TENANT, ADMINISTRATOR)
         try:
             async with self._db.write() as session:
                 session.add(MarkRow(name=FIRST, at=now()))
                 await session.flush()
-                await _insert(session, row)
+                await insert(session, row)
         except IntegrityError:  # another process was quicker
             return None
         return record(row)
@@ -137,7 +141,7 @@ class People:
         tenant: str | None = None,
     ) -> None:
         """A new password; ends the person's sessions but `keep`. Missing when there is no such person."""
-        kept = await self._passwords.hash(rules.password(password))
+        kept = await self.hashed(password)
         async with self._db.write() as session:
             row = await _locked(session, id, tenant)
             if not row.email:
@@ -164,7 +168,7 @@ class People:
         if row is None or kept is None or not right or row.disabled_at is not None:
             return None
         if self._passwords.outdated(kept):
-            await self._rehash(row.id, kept, password)
+            row.password = await self._rehash(row.id, kept, password)
         return record(row)
 
     async def voided(self, since: datetime) -> Sequence[tuple[str, datetime]]:
@@ -179,15 +183,19 @@ class People:
             row = await session.scalar(_within(select(PersonRow).where(which), tenant))
         return record(row) if row is not None else None
 
-    async def _rehash(self, id: str, old: str, password: str) -> None:  # noqa: A002
+    async def _rehash(self, id: str, old: str, password: str) -> str:  # noqa: A002
+        """Keep the password by today's parameters, unless it is another one by now; answers what was kept of this."""
         kept = await self._passwords.hash(password)
         async with self._db.write() as session:
             row = await session.get(PersonRow, id, with_for_update=True)
-            if row is not None and row.password == old:
-                row.password = kept
+            if row is None or row.password != old:
+                return old
+            row.password = kept
+        return kept
 
 
-def _row(email: str, roles: Iterable[str], tenant: str, name: str) -> PersonRow:
+def make(email: str, roles: Iterable[str], tenant: str, name: str) -> PersonRow:
+    """The row of a new person, not in the database yet. Invalid names what can't be."""
     address = rules.email(email) if email else None
     return PersonRow(
         id=uuid7(),
@@ -202,7 +210,8 @@ def _row(email: str, roles: Iterable[str], tenant: str, name: str) -> PersonRow:
     )
 
 
-async def _insert(session: AsyncSession, row: PersonRow) -> None:
+async def insert(session: AsyncSession, row: PersonRow) -> None:
+    """Add a row of `make`; Taken when its address is someone's."""
     session.add(row)
     try:
         await session.flush()
@@ -240,4 +249,5 @@ def record(row: PersonRow) -> Person:
         row.password is not None,
         row.created_at,
         row.tokens_from,
+        mark(row.password),
     )

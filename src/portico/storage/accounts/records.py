@@ -53,6 +53,7 @@ class KeyRecord:
     sha256: bytes = field(repr=False)
     hint: str  # the first 10 characters, for people
     replaces: str | None  # the id of the key of which it is the successor
+    family: str  # the id of the first key of the line; limits count all of it together
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Person:
     has_password: bool
     created_at: datetime
     tokens_from: datetime | None  # access tokens made before it are void
+    mark: bytes = field(repr=False, compare=False)  # another one with every new password
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from portico.errors import Invalid, Missing, Reused, Unknown
 from portico.storage.accounts import rules
+from portico.storage.accounts.passwords import mark
 from portico.storage.accounts.records import Person, Session
 from portico.storage.changes import SESSION, Changes
 from portico.storage.database import Database
@@ -27,6 +28,7 @@ LENGTH: Final = 46  # PREFIX and 32 bytes in base64url
 REFRESH: Final = 30 * 86400.0  # seconds; the default of tokens.lifetime
 ACCESS: Final = 3600.0
 LONGEST: Final = 366 * 86400.0
+LEEWAY: Final = timedelta(seconds=60)  # after its end an access token may pass for some time yet, where clocks differ
 USED_KEPT: Final = 64  # used refresh tokens of a session that still betray a copy
 
 
@@ -48,7 +50,7 @@ class Sessions:
         """A session of `lifetime` seconds, and its first refresh token.
 
         Access tokens live `access` seconds: the one that is now made for it ends at `tokens_until`. Missing when the
-        person is disabled or gone.
+        person is disabled or gone, or has another password than when `person` was read.
         """
         if not 0 < lifetime <= LONGEST or access <= 0:
             raise Invalid("lifetime", "must be above 0 and at most 366 days")
@@ -68,7 +70,7 @@ class Sessions:
         )
         async with self._db.write() as session:
             owner = await session.get(PersonRow, person.id, with_for_update={"read": True})
-            if owner is None or owner.disabled_at is not None:
+            if owner is None or owner.disabled_at is not None or mark(owner.password) != person.mark:
                 raise Missing("there is no such person who may come in")
             session.add(row)
             await session.flush()
@@ -140,16 +142,18 @@ class Sessions:
         return [record(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
     async def revoked(self) -> Sequence[tuple[str, datetime]]:
-        """Sessions that have ended while an access token of theirs may be valid: the id, and until when."""
+        """Sessions that have ended while an access token of theirs may still be taken: the id, and until when."""
         wanted = select(SessionRow.id, SessionRow.tokens_until)
-        wanted = wanted.where(SessionRow.ended_at.is_not(None), SessionRow.tokens_until > now())
+        wanted = wanted.where(SessionRow.ended_at.is_not(None), SessionRow.tokens_until > now() - LEEWAY)
         async with self._db.read() as session:
             rows = (await session.execute(wanted.order_by(SessionRow.id))).all()
         return [(ended, until) for ended, until in rows]
 
     async def prune(self) -> int:
         """Remove sessions of which nothing is valid any more; how many."""
-        over = delete(SessionRow).where(SessionRow.expires_at < now())
+        moment = now()
+        harmless = SessionRow.ended_at.is_(None) | (SessionRow.expires_at < moment - LEEWAY)
+        over = delete(SessionRow).where(SessionRow.expires_at < moment, harmless)
         async with self._db.write() as session:
             return int((await session.execute(over)).rowcount)  # type: ignore[attr-defined]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from portico.errors import AccountError, CommandError
 
-SECRET = ("sha256",)  # fields that no answer has
+SECRET = ("sha256", "mark", "family")  # fields that no answer has
 
 
 class Arguments:

@@ -35,6 +35,7 @@ class KeyRow(Base):
     sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     hint: Mapped[str] = mapped_column(String(16))
     replaces: Mapped[str | None] = mapped_column(Id, unique=True)  # one successor only
+    family: Mapped[str | None] = mapped_column(Id)  # of a successor: the first of the line; limits count it as one
     created_at: Mapped[datetime] = mapped_column(Time)
     expires_at: Mapped[datetime | None] = mapped_column(Time)  # of a rotated key: the end of its grace
     revoked_at: Mapped[datetime | None] = mapped_column(Time)

@@ -22,7 +22,7 @@ def load(data_dir: Path) -> Header:
     path = data_dir / FILE
     text = files.read(path)
     if text is None:
-        raise VaultError(f"there is no vault in {data_dir}: {FILE} is missing")
+        raise VaultError(f"there is no vault in {data_dir}: {FILE} is missing; `portico up` makes one where nothing is")
     try:
         return header.read(text)
     except VaultError as error:

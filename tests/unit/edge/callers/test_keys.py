@@ -198,6 +198,28 @@ def test_after_a_reconnect_every_known_key_is_asked_again(beside: Beside) -> Non
     beside(test)
 
 
+def test_a_later_stream_does_not_vouch_for_what_was_known_before(beside: Beside) -> None:
+    async def test(desk: Desk) -> None:
+        desk.callers.asks.stale_for = 1.0
+        key = desk.peer.issue()
+        assert await desk.code(key) == ""
+        generation, last = desk.callers.book.generation, desk.callers.book.fresh_at
+        await desk.peer.stop()
+        del desk.peer.keys[digest(key)]  # no stream tells of it
+        await desk.peer.start()
+        await wanted(lambda: desk.callers.book.generation > generation)
+        await desk.fresh()
+        desk.peer.status = 500  # the changes are heard, but the question has no answer
+        assert await desk.code(key) == ""
+        await wanted(lambda: time.monotonic() > last + 1.5)
+        assert desk.callers.book.fresh(time.monotonic())
+        assert await desk.code(key) == "identity_unavailable"
+        desk.peer.status = 200
+        assert await desk.code(key) == "credentials_unknown"
+
+    beside(test)
+
+
 def test_new_connections_when_told_so(beside: Beside) -> None:
     async def test(desk: Desk) -> None:
         key = desk.peer.issue()

@@ -210,6 +210,20 @@ def test_an_issuer_that_is_taken_out_is_believed_no_longer(beside: Beside) -> No
     beside(begun(test), JWT, begin=False)
 
 
+def test_services_that_keep_nobody_any_more_vouch_for_nobody(beside: Beside) -> None:
+    async def test(desk: Desk) -> None:
+        token = own()
+        assert await desk.code(**token) == ""
+        await desk.peer.stop()
+        desk.peer.status = 404  # a reload has taken the plugin `auth` out
+        await desk.peer.start()
+        await wanted(lambda: desk.callers.book.nobody)
+        await wanted(lambda: not desk.callers.book.fresh(time.monotonic()))
+        assert await desk.code(**token) == "token_unknown_issuer"
+
+    beside(begun(test), JWT, begin=False)
+
+
 def test_while_beats_are_missing_a_token_waits_for_what_was_revoked(beside: Beside) -> None:
     async def test(desk: Desk) -> None:
         token = own()

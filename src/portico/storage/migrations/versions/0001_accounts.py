@@ -142,6 +142,7 @@ def _api_keys() -> None:
         Column("sha256", LargeBinary(32), nullable=False),
         Column("hint", String(16), nullable=False),
         Column("replaces", Id, nullable=True),
+        Column("family", Id, nullable=True),
         Column("created_at", Time(), nullable=False),
         Column("expires_at", Time(), nullable=True),
         Column("revoked_at", Time(), nullable=True),
