@@ -57,6 +57,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(tmp_path)}
 
 
+# MiB by which a process may have grown; a reload makes the plugins anew, in the services, whose memory settles slowly.
+MOST = {"edge": 3, "supervisor": 3, "services": 12}
+
+
 def resident(gateway: GatewayHarness) -> dict[str, int]:
     """MiB by process, the supervisor's too."""
     pids = {each["role"]: each["pid"] for each in gateway.status()["processes"]} | {"supervisor": gateway.pid}
@@ -85,7 +89,7 @@ def test_reloads_under_load_lose_no_request_and_no_memory(environment: dict[str,
         assert load.failed() == []
         assert ours.failed() == []
         grown = {role: (after[role] - before[role]) >> 20 for role in after}
-        assert all(mebibytes <= 3 for mebibytes in grown.values()), grown
+        assert all(mebibytes <= MOST[role] for role, mebibytes in grown.items()), grown
         status = gateway.status()
         assert status["config"]["reloads"] == {"ok": count + 29, "failed": 0}
         assert gateway.request("GET", "/api/v1/turn").json() == {"turn": count + 29}
