@@ -1,4 +1,4 @@
-"""How keys and people look to callers of several services. Times are RFC 3339 in UTC."""
+"""How keys and people look to callers of several services, and how keys are replaced. Times are RFC 3339 in UTC."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from portico.services.values import Body
 from portico.storage.accounts.records import KeyRecord, Person
 
 Item = TypeVar("Item")
@@ -60,6 +61,20 @@ class IssuedKey(KeyView):
     """A key that was just issued: the only time that it is shown."""
 
     key: str = Field(description="The key itself. Keep it: it can't be shown again")
+
+
+class Rotate(Body):
+    """How to replace a key."""
+
+    grace_seconds: int = Field(
+        default=0, ge=0, le=30 * 86400, description="How long the old key works beside the new one"
+    )
+
+
+class Rotated(IssuedKey):
+    """The new key, and until when the old one works."""
+
+    old_key_expires_at: Moment
 
 
 class PersonView(View):

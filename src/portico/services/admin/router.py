@@ -13,7 +13,7 @@ from portico.services.admin.service import Admin
 from portico.services.callers import needs
 from portico.services.document import refusals
 from portico.services.values import Cursor, Id, Limit, Tenant
-from portico.services.views import IssuedKey, KeyView, Page, PersonView, issued, key_view, person_view
+from portico.services.views import IssuedKey, KeyView, Page, PersonView, Rotate, Rotated, issued, key_view, person_view
 
 KEYS: Final = "/api/v1/admin/keys"
 USERS: Final = "/api/v1/admin/users"
@@ -57,9 +57,9 @@ def _key(router: APIRouter, admin: Admin) -> None:
         await admin.revoke(caller, name)
 
     @router.post(KEYS + "/{id}/rotate", responses=TAKEN, summary="Replace an API key")
-    async def rotate(caller: KeysWriter, name: Id, body: schemas.Rotate | None = None) -> schemas.Rotated:
-        record, new, end = await admin.rotate(caller, name, (body or schemas.Rotate()).grace_seconds)
-        return schemas.Rotated(**issued(record, new).model_dump(), old_key_expires_at=end)
+    async def rotate(caller: KeysWriter, name: Id, body: Rotate | None = None) -> Rotated:
+        record, new, end = await admin.rotate(caller, name, (body or Rotate()).grace_seconds)
+        return Rotated(**issued(record, new).model_dump(), old_key_expires_at=end)
 
 
 def _users(router: APIRouter, admin: Admin) -> None:

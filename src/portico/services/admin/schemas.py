@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from portico.services.values import UUID, Body, Count, Daily, Email, Label, Name, Network, Pace, Password, Permission
-from portico.services.views import IssuedKey, Moment, View
+from portico.services.views import Moment, View
 
 YEARS = 10 * 366 * 86400
 Permissions = Annotated[list[Permission], Field(max_length=100)]
@@ -32,20 +32,6 @@ class NewKey(Body):
         default=[], description="Where the key may be used from; none: anywhere"
     )
     expires_in: Annotated[int, Field(ge=1, le=YEARS)] | None = Field(default=None, description="Seconds; none: never")
-
-
-class Rotate(Body):
-    """How to replace a key."""
-
-    grace_seconds: int = Field(
-        default=0, ge=0, le=30 * 86400, description="How long the old key works beside the new one"
-    )
-
-
-class Rotated(IssuedKey):
-    """The new key, and until when the old one works."""
-
-    old_key_expires_at: Moment
 
 
 class NewPerson(Body):

@@ -17,8 +17,6 @@ from portico.services.auth.schemas import (
     ProfileChange,
     Refresh,
     Register,
-    Rotate,
-    Rotated,
     SessionView,
     Tokens,
 )
@@ -26,7 +24,7 @@ from portico.services.callers import Caller
 from portico.services.document import refusals
 from portico.services.problems import Refused
 from portico.services.values import Cursor, Id, Limit
-from portico.services.views import IssuedKey, Page, issued
+from portico.services.views import IssuedKey, Page, Rotate, Rotated, issued
 from portico.storage.accounts import Session
 
 BASE = "/api/v1/auth"

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from portico.services.values import Body, Email, GivenPassword, Label, Password, Secret
-from portico.services.views import IssuedKey, Moment, View
+from portico.services.views import Moment, View
 
 Kind = Literal["key", "person", "device"]
 
@@ -27,20 +27,6 @@ class ProfileChange(Body):
     name: Label | None = None
     password: Password | None = Field(default=None, description="Needs `current_password`")
     current_password: GivenPassword | None = None
-
-
-class Rotate(Body):
-    """How to replace a key."""
-
-    grace_seconds: int = Field(
-        default=0, ge=0, le=30 * 86400, description="How long the old key works beside the new one"
-    )
-
-
-class Rotated(IssuedKey):
-    """The new key, and until when the old one works."""
-
-    old_key_expires_at: Moment
 
 
 class Login(Body):
