@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-CHECKED := src tests tools bench setup.py
+CHECKED := src tests tools bench clients examples setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long check format compile bench docs clean
@@ -30,7 +30,7 @@ run: setup ## a gateway with an echo service behind it, to try
 test: check ## every check and test but the long ones; ends with what was skipped, and why
 	@$(BIN)/python tools/run_tests.py
 
-test-long: setup ## the tests that take minutes: wheels, installs
+test-long: setup ## the tests that take minutes: wheels, installs, RabbitMQ; ends with what was missing
 	@$(BIN)/python tools/run_tests.py --long
 
 check: setup docs ## lint, types, import laws, sizes, documentation

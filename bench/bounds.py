@@ -25,7 +25,19 @@ FLAT: Final = 1.1  # CPU time a request with 10,000 routes, of that with one
 ADDED_MS: Final = 1.0  # p99; twice that while the services compute
 KB_EACH: Final = {"idle": 8.0, "websocket": 40.0, "sse": 40.0}
 STALL_MS: Final = 50.0
+REVOKED_MS: Final = 1000.0
+KEYS: Final = ("one key of 1,000,000", "one key of 1,000")
 START: Final = {"edge_seconds": (0.6, "s"), "all_seconds": (2.0, "s"), "edge_mb": (60.0, "MB"), "all_mb": (200.0, "MB")}
+JOBS: Final = {"sqlite, 1 worker": 1000, "postgresql, 2 workers": 2000}  # a second
+BACKLOG: Final = 2.0  # a claim's time with 1,000,000 jobs queued, of that with next to none
+ACCEPTED: Final = 50.0  # ms within which texts sent at 1,000 a second are accepted, p99
+DELIVERIES: Final = 500.0  # webhooks a second, of one core
+DETECT: Final = (  # what is asked, figure, whether more is better, bound, what it is
+    ("embedded, 500 characters", "requests_per_second", True, 1000.0, "texts judged a second by one core"),
+    ("embedded, 500 characters", "p99_ms", False, 100.0, "p99 at 1,000/s, ms"),
+    ("cached, 500 characters", "requests_per_second", True, 3000.0, "verdicts given again a second by one core"),
+    ("engine of 5 ms", "added_ms", False, 1.0, "median less the engine's, ms"),
+)
 NAMES: Final = {
     "edge_seconds": "edge ready after the start",
     "all_seconds": "all ready after the start",
@@ -61,7 +73,17 @@ def added(some: list[Run], direct: list[Run], key: str) -> list[float]:
 
 def verdicts(results: list[dict[str, Any]]) -> list[Verdict]:
     """Every bound for which there are results."""
-    judges = {"load": _of_load, "latency": _of_latency, "memory": _of_memory, "start": _of_start}
+    judges = {
+        "load": _of_load,
+        "latency": _of_latency,
+        "memory": _of_memory,
+        "start": _of_start,
+        "revocation": _of_revocation,
+        "jobs": _of_jobs,
+        "webhooks": _of_webhooks,
+        "detect": _of_detect,
+        "detect_async": _of_detect_async,
+    }
     return [verdict for result in results for verdict in judges[result["kind"]](result["runs"])]
 
 
@@ -79,14 +101,16 @@ def _of_load(runs: Runs) -> Iterator[Verdict]:
                 f"{name} ÷ {peer}, requests/s, {traffic}", f"≥ {least}", f"{ratio:.2f}", _say(ratio >= least, disturbed)
             )
     one = runs.get("1 route", {}).get(OURS)
-    for traffic in ("10,000 routes, all asked", "10,000 routes, one asked"):
+    few = runs.get(KEYS[1], {}).get(OURS)
+    pairs = [(traffic, "1 route", one) for traffic in ("10,000 routes, all asked", "10,000 routes, one asked")]
+    for traffic, less, one in [*pairs, (*KEYS, few)]:
         many = runs.get(traffic, {}).get(OURS)
         if not (one and many):
             continue
         ratio = median(ratios(many, one, "cpu_us_per_request"))
         disturbed = min(of(one, "core"), of(many, "core")) < UNDISTURBED
         yield Verdict(
-            f"CPU time a request, {traffic} ÷ 1 route", f"≤ {FLAT}", f"{ratio:.2f}", _say(ratio <= FLAT, disturbed)
+            f"CPU time a request, {traffic} ÷ {less}", f"≤ {FLAT}", f"{ratio:.2f}", _say(ratio <= FLAT, disturbed)
         )
 
 
@@ -121,6 +145,16 @@ def _of_memory(runs: Runs) -> Iterator[Verdict]:
         )
 
 
+def _of_revocation(runs: Runs) -> Iterator[Verdict]:
+    for traffic, servers in runs.items():
+        some = servers[OURS]
+        longest = max(run["max_ms"] for run in some)
+        ok = longest <= REVOKED_MS
+        disturbed = not ok and of(some, "foreign") > FOREIGN
+        bound = f"≤ {REVOKED_MS:g} ms"
+        yield Verdict(f"longest revocation, {traffic}", bound, f"{longest:.0f} ms", _say(ok, disturbed))
+
+
 def _of_start(runs: Runs) -> Iterator[Verdict]:
     some = runs["start"][OURS]
     for key, (bound, unit) in START.items():
@@ -128,3 +162,54 @@ def _of_start(runs: Runs) -> Iterator[Verdict]:
         ok = value <= bound
         disturbed = unit == "s" and not ok and of(some, "foreign") > FOREIGN
         yield Verdict(NAMES[key], f"≤ {bound:g} {unit}", f"{value:.2f} {unit}", _say(ok, disturbed))
+
+
+def _of_jobs(runs: Runs) -> Iterator[Verdict]:
+    for name, least in JOBS.items():
+        some = runs["rate"][name]
+        rate = of(some, "jobs_per_second")
+        disturbed = rate < least and of(some, "foreign") > FOREIGN
+        yield Verdict(
+            f"background jobs a second, {name}", f"≥ {least:,}", f"{rate:,.0f}", _say(rate >= least, disturbed)
+        )
+    for kind in ("sqlite", "postgresql"):
+        ratio = median(
+            ratios(runs["claim"][f"{kind}, 1,000,000 queued"], runs["claim"][f"{kind}, 0 queued"], "claim_ms")
+        )
+        yield Verdict(
+            f"claim with 1,000,000 queued ÷ 100, {kind}", f"≤ {BACKLOG}", f"{ratio:.2f}", _say(ratio <= BACKLOG, False)
+        )
+
+
+def _of_webhooks(runs: Runs) -> Iterator[Verdict]:
+    for name, some in runs["deliveries"].items():
+        rate = of(some, "deliveries_per_second")
+        disturbed = rate < DELIVERIES and of(some, "foreign") > FOREIGN
+        yield Verdict(
+            f"webhooks delivered a second by one core, {name}",
+            f"≥ {DELIVERIES:,.0f}",
+            f"{rate:,.0f}",
+            _say(rate >= DELIVERIES, disturbed),
+        )
+
+
+def _of_detect(runs: Runs) -> Iterator[Verdict]:
+    for name, key, more, bound, what in DETECT:
+        for some in runs.get(name, {}).values():
+            value = of(some, key)
+            ok = value >= bound if more else value <= bound
+            sign = "≥" if more else "≤"
+            disturbed = not ok and of(some, "foreign") > FOREIGN
+            yield Verdict(f"{what}, {name}", f"{sign} {bound:,g}", f"{value:,.2f}", _say(ok, disturbed))
+
+
+def _of_detect_async(runs: Runs) -> Iterator[Verdict]:
+    some = runs["detection"]["accepted at 1,000/s"]
+    took = of(some, "p99_ms")
+    disturbed = took > ACCEPTED and of(some, "foreign") > FOREIGN
+    yield Verdict(
+        "texts accepted in the background at 1,000/s on one core, p99",
+        f"≤ {ACCEPTED:.0f} ms",
+        f"{took:.1f} ms",
+        _say(took <= ACCEPTED, disturbed),
+    )

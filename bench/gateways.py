@@ -26,13 +26,18 @@ SIZES: Final = {"10KiB": 10 * 1024, "1MiB": 1024 * 1024}
 @dataclass(frozen=True)
 class Shape:
     """What a gateway is set up with. `routes` 0: one route, /users/; else /r0/, /r1/ … . `burn`: with the plugin in
-    bench/plugin. `spread`: on both cores."""
+    bench/plugin. `spread`: on both cores. `workers`: processes that forward. `redis`: the port where Portico's count
+    their limits. `proxied`: the client's address is told by a proxy. `usage`: Portico counts it."""
 
     policies: bool = True
     routes: int = 0
     tls: bool = False
     burn: bool = False
     spread: bool = False
+    workers: int = 1
+    redis: int = 0
+    proxied: bool = False
+    usage: bool = True
 
     @property
     def path(self) -> str:
@@ -95,6 +100,7 @@ def nginx(folder: Path, target: int, shape: Shape) -> Server:
         name=name,
         port=port,
         upstream=target,
+        workers=shape.workers,
         log=f"{folder}/{name}.access.log line buffer=64k flush=1s" if shape.policies else "off",
         keys=" ".join(f'"{key}" "{key_id}";' for key_id, key in keys_of()) if shape.policies else "",
         tls=f" ssl; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem" if shape.tls else "",
@@ -163,6 +169,7 @@ def portico(folder: Path, target: int, shape: Shape, compiled: bool = True) -> S
         f"  - {{name: r{n}, paths: ['{prefix}*'], upstream: users{policies}}}"
         for n, prefix in enumerate(shape.prefixes)
     ]
+    plugins = ["bench_burn: {}"] * shape.burn + ["usage: {enabled: false}"] * (not shape.usage)
     digests = [(key_id, hashlib.sha256(key.encode()).hexdigest()) for key_id, key in keys_of()]
     text = fill(
         "portico.yaml",
@@ -172,7 +179,10 @@ def portico(folder: Path, target: int, shape: Shape, compiled: bool = True) -> S
         upstream=target,
         keys="\n".join(f"  - {{id: {key_id}, sha256: {digest}}}" for key_id, digest in digests),
         routes="\n".join(routes),
-        plugins="bench_burn: {}" if shape.burn else "",
+        plugins=", ".join(plugins),
+        workers=shape.workers,
+        proxies="127.0.0.1" if shape.proxied else "",
+        state=f'url: "redis://127.0.0.1:{shape.redis}/0", wait: 1s' if shape.redis else "",
     )
     config = folder / f"{home}.yaml"
     config.write_text(text)

@@ -31,11 +31,12 @@ class Traffic:
     last: str = "1"
     routes: int = 0
     close: bool = False
+    key: str = KEY
 
     def environment(self) -> dict[str, str]:
         """As load.lua reads it."""
         numbers = {"VARY": int(self.vary), "ROUTES": self.routes, "CLOSE": int(self.close)}
-        return {"KEY": KEY, "PREFIX": self.prefix, "LAST": self.last, **{k: str(v) for k, v in numbers.items()}}
+        return {"KEY": self.key, "PREFIX": self.prefix, "LAST": self.last, **{k: str(v) for k, v in numbers.items()}}
 
 
 def load(server: Server, traffic: Traffic, seconds: float) -> Run:

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import Final
 
 CONNECTIONS: Final = 64
@@ -25,6 +26,12 @@ HEAD: Final = (
     "Accept: application/json\r\nAccept-Language: en-GB,en;q=0.7\r\nReferer: https://app.example.org/dashboard\r\n"
     "Cookie: session=3f1e9a7c5b2d4860; theme=dark\r\nX-Client-Version: web/4.18.2\r\n"
     "traceparent: 00-4bf92f3577b34da6a3ce%012x-00f067aa0ba902b7-01\r\n\r\n"
+)
+
+
+POST: Final = (
+    "POST %s HTTP/1.1\r\nHost: api.example.org\r\nX-API-Key: %s\r\nContent-Type: application/json\r\n"
+    "Content-Length: %d\r\n\r\n"
 )
 
 
@@ -44,7 +51,7 @@ class Connection:
 
     def send(self, intended: float, number: int) -> None:
         self.intended = intended
-        self.sock.send((HEAD % (self.lane.path, self.lane.key, number)).encode())
+        self.sock.sendall(self.lane.message(number))
 
     def read(self) -> bool:
         """Whether the answer is complete. RuntimeError when it is not a 200 or the connection ends."""
@@ -63,10 +70,13 @@ class Connection:
 
 
 class Lane:
-    """Requests for one path at one rate, over connections of its own."""
+    """Requests for one path at one rate, over connections of its own; with a `body`, that is posted."""
 
-    def __init__(self, port: int, path: str, key: str, rate: float, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, port: int, path: str, key: str, rate: float, connections: int = CONNECTIONS, body: bytes = b""
+    ) -> None:
         self.port, self.path, self.key = port, path, key
+        self.posted = (POST % (path, key, len(body))).encode() + body if body else b""
         self.interval = 1 / rate
         self.connections = [Connection(self) for _ in range(connections)]
         self.idle = deque(self.connections)
@@ -85,6 +95,10 @@ class Lane:
         while self.waiting and self.idle:
             self.number += 1
             self.idle.popleft().send(self.waiting.popleft(), self.number)
+
+    def message(self, number: int) -> bytes:
+        """The request of that number."""
+        return self.posted or (HEAD % (self.path, self.key, number)).encode()
 
     def answered(self, connection: Connection) -> None:
         """Take the answer's time; the connection is idle again."""
@@ -133,8 +147,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--burn", type=int, default=0)
+    parser.add_argument("--body", type=Path)
     options = parser.parse_args(arguments)
-    lanes = [Lane(options.port, options.path, options.key, options.rate, options.connections)]
+    body = options.body.read_bytes() if options.body else b""
+    lanes = [Lane(options.port, options.path, options.key, options.rate, options.connections, body)]
     if options.burn:
         lanes.append(Lane(options.burn, "/api/v1/burn", options.key, 10, 8))
     began = lanes[0].due

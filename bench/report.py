@@ -44,6 +44,14 @@ def notes(result: dict[str, Any]) -> Iterator[str]:
     """What a reader must know beside the table."""
     for name, why in result.get("skipped", {}).items():
         yield f"{name} was not there ({why})."
+    memory = {
+        traffic: of(some, "edge_mb")
+        for traffic, servers in result["runs"].items()
+        for some in servers.values()
+        if some and "edge_mb" in some[0]
+    }
+    if result["kind"] == "load" and memory:
+        yield "PSS of the edge: " + ", ".join(f"{mb:.1f} MB with {what}" for what, mb in memory.items()) + "."
     for name, count in result.get("log_lines", {}).items():
         answered = sum(run["requests"] for servers in result["runs"].values() for run in servers.get(name, []))
         if 0 < count < answered:
@@ -115,4 +123,72 @@ def of_start(runs: Runs) -> Iterator[str]:
         yield f"| {name} | {times} | {sizes} |"
 
 
-TABLES: Final = {"load": of_load, "latency": of_latency, "memory": of_memory, "start": of_start}
+def of_revocation(runs: Runs) -> Iterator[str]:
+    """Milliseconds until the last worker refuses."""
+    yield "| workers | gateway | revocations | p50 ms | longest ms |"
+    yield "|---|---|---|---|---|"
+    for traffic, servers in runs.items():
+        for name, some in servers.items():
+            count, longest = sum(run["count"] for run in some), max(run["max_ms"] for run in some)
+            yield f"| {traffic} | {name} | {count:.0f} | {of(some, 'p50_ms'):.0f} | {longest:.0f} |"
+
+
+def of_jobs(runs: Runs) -> Iterator[str]:
+    """Jobs a second, and milliseconds of a claim."""
+    yield "| database | small jobs enqueued and finished a second, median (least–most) |"
+    yield "|---|---|"
+    for name, some in runs["rate"].items():
+        rates = [run["jobs_per_second"] for run in some]
+        yield f"| {name} | {median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f}) |"
+    yield ""
+    yield "| database | claim of 100, ms |"
+    yield "|---|---|"
+    for name, some in runs["claim"].items():
+        yield f"| {name} | {of(some, 'claim_ms'):.1f} |"
+
+
+def of_webhooks(runs: Runs) -> Iterator[str]:
+    """Deliveries a second, and CPU time."""
+    yield "| gateway | deliveries/s, median (least–most) | CPU ms of the services for each |"
+    yield "|---|---|---|"
+    for name, some in runs["deliveries"].items():
+        rates = [run["deliveries_per_second"] for run in some]
+        yield f"| {name} | {median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f}) | {of(some, 'cpu_ms'):.2f} |"
+
+
+def of_detect(runs: Runs) -> Iterator[str]:
+    """Requests a second of one core of the services, latencies at a fixed rate, what is added to an engine's."""
+    yield "| what | requests/s, median (least–most) | CPU ms of the services | p50 ms | p99 ms | + p50 of the engine |"
+    yield "|---|---|---|---|---|---|"
+    for name, servers in runs.items():
+        for some in servers.values():
+            rates = [run["requests_per_second"] for run in some]
+            more = f"{of(some, 'added_ms'):.2f}" if "added_ms" in some[0] else ""
+            yield (
+                f"| {name} | {median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f}) | {of(some, 'cpu_ms'):.2f}"
+                f" | {of(some, 'p50_ms'):.2f} | {of(some, 'p99_ms'):.2f} | {more} |"
+            )
+
+
+def of_detect_async(runs: Runs) -> Iterator[str]:
+    """Requests a second, how long each takes, and CPU time."""
+    yield "| what | requests/s, median (least–most) | p50 ms | p99 ms | CPU ms of the services for each |"
+    yield "|---|---|---|---|---|"
+    for name, some in runs["detection"].items():
+        rates = [run["per_second"] for run in some]
+        times = " | ".join(f"{of(some, key):.1f}" for key in ("p50_ms", "p99_ms"))
+        rate = f"{median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})"
+        yield f"| {name} | {rate} | {times} | {of(some, 'cpu_ms'):.2f} |"
+
+
+TABLES: Final = {
+    "load": of_load,
+    "latency": of_latency,
+    "memory": of_memory,
+    "start": of_start,
+    "revocation": of_revocation,
+    "jobs": of_jobs,
+    "webhooks": of_webhooks,
+    "detect": of_detect,
+    "detect_async": of_detect_async,
+}

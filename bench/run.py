@@ -24,7 +24,8 @@ from gateways import certificate
 from report import page
 from scenarios import SCENARIOS, Scenario, Setting
 
-RESULTS: Final = Path(__file__).resolve().parent / "results"
+HERE: Final = Path(__file__).resolve().parent
+RESULTS: Final = HERE / "results"
 PAGE: Final = "latest.md"
 
 
@@ -94,6 +95,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for name, how in peers.skipped().items():
         print(f"{name} is left out, it is not installed: {how}", flush=True)
+    sys.path.append(str(HERE.parent / "tools"))  # for what starts a PostgreSQL
     began = time.monotonic()
     results: list[dict[str, Any]] = []
     for scenario in SCENARIOS:

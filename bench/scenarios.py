@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import detect
+import detect_async
+import jobs
+import keys
 import latency
 import load
 import memory
+import revocation
+import shared
 import startup
+import usage
+import webhooks
 from gateways import MAKERS, SIZES, Shape, available, portico, upstream
 from load import CONNECTIONS, Traffic
 from servers import Server
@@ -137,13 +145,63 @@ def starts(setting: Setting) -> Results:
     return {"runs": {"start": {"portico compiled": some}}}
 
 
+def limits(setting: Setting) -> Results:
+    """Four workers that count together."""
+    runs = shared.measure(setting.folder, setting.rounds, setting.seconds)
+    return {"runs": runs, "connections": CONNECTIONS}
+
+
+def million(setting: Setting) -> Results:
+    """One key of a million in the database."""
+    return {"runs": keys.measure(setting.folder, setting.rounds, setting.seconds), "connections": CONNECTIONS}
+
+
+def revoked(setting: Setting) -> Results:
+    """How long revoked keys go on working."""
+    return {"runs": {"4 workers": {"portico compiled": revocation.measure(setting.folder, setting.rounds)}}}
+
+
+def counted(setting: Setting) -> Results:
+    """Usage counted, and not."""
+    return {"runs": usage.measure(setting.folder, setting.rounds, setting.seconds), "connections": CONNECTIONS}
+
+
+def background(setting: Setting) -> Results:
+    """Small jobs a second, and claims by the backlog."""
+    return {"runs": jobs.measure(setting.rounds), "count": jobs.COUNT}
+
+
+def delivered(setting: Setting) -> Results:
+    """Webhooks a second."""
+    return {"runs": {"deliveries": webhooks.measure(setting.rounds)}, "count": webhooks.ENDPOINTS * webhooks.EVENTS}
+
+
+def judged(setting: Setting) -> Results:
+    """Texts judged."""
+    runs = detect.measure(setting.folder, setting.rounds, setting.seconds)
+    return {"runs": runs, "connections": CONNECTIONS}
+
+
+def detected(setting: Setting) -> Results:
+    """Detection in batches and in the background."""
+    return {"runs": {"detection": detect_async.measure(setting.rounds)}}
+
+
 SCENARIOS: Final = (
     Scenario("policies", "load", "Key, limit, log", 7, 3, (1, 1), policies),
     Scenario("bare", "load", "Bare forwarding", 7, 2, (1, 1), bare),
     Scenario("bodies", "load", "Larger bodies, with key, limit, log", 7, 1, None, bodies),
     Scenario("routes", "load", "Number of routes, with key, limit, log", 7, 1, None, routes),
     Scenario("tls", "load", "HTTPS, with key, limit, log", 7, 1, None, tls),
+    Scenario("limits", "load", "One hot key on four workers", 7, 2, (1, 1), limits),
+    Scenario("keys", "load", "One key of a million in the database", 7, 2, (1, 1), million),
+    Scenario("usage", "load", "Usage of 1,000 routes", 7, 3, (1, 1), counted),
+    Scenario("revocation", "revocation", "Delay of a revocation", 3, 0, (1, 0), revoked),
     Scenario("latency", "latency", "Latency at a fixed rate, with key, limit, log", 7, 2, (1, 1), latencies),
     Scenario("streams", "memory", "1,000 connections held", 1, 4, (1, 1), held),
     Scenario("start", "start", "Start-up and memory at rest", 5, 0, (1, 0), starts),
+    Scenario("jobs", "jobs", "Background jobs", 3, 0, None, background),
+    Scenario("webhooks", "webhooks", "Webhooks", 3, 0, None, delivered),
+    Scenario("detect", "detect", "Detection", 5, 3, None, judged),
+    Scenario("detect_async", "detect_async", "Detection in batches and in the background", 3, 0, None, detected),
 )

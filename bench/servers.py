@@ -49,6 +49,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.folder = folder
         self.log = log  # pattern of its files in the folder; "" when it writes none
+        self.beside: Server | None = None  # works for this one alone
 
     def __enter__(self) -> Server:
         self.start()
@@ -119,8 +120,8 @@ class Server:
         return self.process
 
     def cpu(self) -> float:
-        """CPU seconds that the whole tree has used so far."""
-        return cpu(tree(self.pid))
+        """CPU seconds that the whole tree has used so far, and that of what works for it."""
+        return cpu(tree(self.pid)) + (self.beside.cpu() if self.beside is not None else 0.0)
 
     def edge(self) -> int:
         """The process that forwards: Portico's edge, nginx's worker; else the only one there is."""
@@ -134,6 +135,20 @@ class Server:
     def logged(self) -> int:
         """Lines in its access log."""
         return sum(file.read_bytes().count(b"\n") for file in self.folder.glob(self.log)) if self.log else 0
+
+
+class Redis(Server):
+    """A redis-server with nothing on disk; ready when it answers."""
+
+    def __init__(self, folder: Path, port: int, core: str) -> None:
+        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        super().__init__("redis", [*words, "--dir", str(folder)], folder, port, core=core)
+
+    def ask(self, path: str) -> int:
+        """200 when it answers."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+            sock.sendall(b"PING\r\n")
+            return 200 if sock.recv(16).startswith(b"+PONG") else 503
 
 
 def free_port() -> int:

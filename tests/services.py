@@ -55,7 +55,7 @@ class PrivateRedis:
     """A redis-server of a test's own, on a spare port, with nothing on disk; after `kill`, `start` keeps the port."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="portico-redis-")
 
@@ -116,7 +116,8 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

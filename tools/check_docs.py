@@ -1,6 +1,6 @@
 """Checks that the documentation speaks of what exists.
 
-In README.md, ARCHITECTURE.md, CONTRIBUTING.md, SECURITY.md, CHANGELOG.md, bench/, docs/ and examples/:
+In README.md, ARCHITECTURE.md, CONTRIBUTING.md, SECURITY.md, CHANGELOG.md, bench/, clients/, docs/ and examples/:
 
 - a `portico …` command, in a code span or a shell block, exists and takes the options it is shown with;
 - a `yaml` block uses configuration keys that exist. A block that is no gateway configuration says what it is behind the
@@ -25,7 +25,7 @@ import yaml
 import doc_pages
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PAGES: Final = ("*.md", "bench/**/*.md", "docs/**/*.md", "examples/**/*.md")
+PAGES: Final = ("*.md", "bench/**/*.md", "clients/*/README.md", "docs/**/*.md", "examples/*.md", "examples/*/*.md")
 SHELL: Final = ("sh", "bash", "console", "shell")
 COMMAND: Final = re.compile(r"(?:^|[\s;&|(])(?:[\w./~-]*/)?portico\s+([a-z][a-z-]*)\b([^;&#\n]*)")
 OPTION: Final = re.compile(r"(?<![\w-])(--?[a-zA-Z][\w-]*)")
@@ -107,7 +107,7 @@ class Checker:
         if about and about != "portico.yaml" and not about.startswith("at="):
             return
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, yaml.BaseLoader)  # `on` is a word to the gateway
         except yaml.YAMLError as error:
             yield f"the block is not YAML: {' '.join(str(error).split())}"
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-SHARED: Final = frozenset({"__init__", "by"})  # modules of config/policies that several models use
+SHARED: Final = frozenset({"__init__", "by", "cost"})  # modules of config/policies that several models use
 
 
 def main(root: Path = ROOT) -> int:

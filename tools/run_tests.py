@@ -41,8 +41,15 @@ TIMED: Final = (
     "e2e/edge/test_observing.py",
     "e2e/edge/test_settlement.py",
     "e2e/edge/test_streams.py",
+    "e2e/test_celery.py",
+    "e2e/test_tracing.py",
     "e2e/edge/test_*workers.py",
+    "e2e/test_jobs.py",
+    "e2e/test_webhooks.py",
+    "e2e/test_webhooks_postgresql.py",
     "integration/test_change_*.py",
+    "integration/test_usage_year.py",
+    "integration/test_spool_*.py",
     "integration/test_supervisor_deaths.py",
     "integration/test_supervisor_life.py",
     "integration/test_supervisor_services.py",
@@ -51,6 +58,7 @@ BESIDE: Final = 3  # files with processes at a time; they wait more than they co
 BESIDE_TIMED: Final = 2
 FEW: Final = 3  # failures of a pass with processes which are tried once more, and told
 POSTGRES: Final = "PORTICO_TEST_POSTGRES"
+SLOWEST: Final = 20  # files that are told of each pass
 NO_TESTS: Final = 5  # pytest's exit code when it found none
 
 
@@ -114,13 +122,14 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "report.xml")
         command = [sys.executable, "-m", "pytest", "-q", "-m", each.marker, f"--junitxml={report}", *extra, *folders]
-        command += ["-n", str(each.processes), "--dist", "loadfile"]
+        command += ["-n", str(each.processes), "--dist", "loadfile", "--durations=12"]
         print(f"== {each.name}: {' '.join(folders) if len(folders) < 10 else f'{len(folders)} files'}", flush=True)
         environment = {**os.environ, "PORTICO_COMPILED": each.compiled}
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
         before = tally.failed
         if report.is_file():
             tally.add(each.name, report)
+            print_slowest(report)
         if code not in (0, NO_TESTS) and tally.failed == before:
             tally.failed += 1
         again = tally.failed - before
@@ -131,6 +140,16 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
                 tally.failed = before
                 tally.passed += again
                 tally.unsteady.append(f"{again} of {each.name}")
+
+
+def print_slowest(report: Path) -> None:
+    """The files that take most of a pass: where to look when it has become too long."""
+    seconds: dict[str, float] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = case.get("classname", "")
+        seconds[name] = seconds.get(name, 0.0) + float(case.get("time", 0))
+    slowest = sorted(seconds, key=lambda name: -seconds[name])[:SLOWEST]
+    print("slowest files:", ", ".join(f"{name} {seconds[name]:.0f} s" for name in slowest), flush=True)
 
 
 def obstacle() -> str:

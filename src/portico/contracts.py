@@ -30,6 +30,7 @@ PHASES: Final = {
     "transform": TRANSFORM,
 }
 
+COST: Final = "X-Portico-Cost"  # of an answer of the services: how many requests this one was
 SERVICES: Final = "@services"  # the upstream name of our own services
 HEALTH: Final = "@health"  # answered by the edge itself
 METRICS: Final = "@metrics"
@@ -165,6 +166,7 @@ class Mount:
     permission: str = ""
     body_bytes: int | None = None
     redact: tuple[str, ...] = ()
+    costs: int = 1  # requests of a key's own limits that one may count as, at most: the answer says how many in COST
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +244,113 @@ class Backups:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """How long what is counted is kept by the minute, the hour and the day; the newest `recent` requests in detail."""
+
+    minutes: float = 7 * 86400.0
+    hours: float = 90 * 86400.0
+    days: float = 1826 * 86400.0
+    recent: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Records are kept for `keep` seconds (0: for ever); heads of their chains go to `heads_url` too ("": nowhere)."""
+
+    keep: float = 365 * 86400.0
+    heads_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Shared state: `memory://` or `redis://…`; `wait` is the longest that a request waits for it."""
 
     url: str = "memory://"
     wait: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Spans: a share `sample` of requests goes to `endpoint` (OTLP/HTTP, the whole URL) with `headers`.
+
+    `trust`: a caller's traceparent decides in place of `sample`.
+    """
+
+    endpoint: str
+    sample: float = 0.01
+    trust: bool = False
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # the edge is not told
+    service_name: str = "portico"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many jobs of a queue a process runs at once."""
+
+    name: str
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Background work; `lease` and `keep` in seconds. `executor` is table, or celery with the URL of its `broker`."""
+
+    concurrency: tuple[Queue, ...] = (Queue("default", 10),)
+    lease: float = 30.0
+    keep: float = 30 * 86400.0
+    executor: str = "table"
+    broker: str = field(default="", repr=False)  # may hold a password; the edge is not told
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Whom the services may call: `mode` public, allow_list or none; networks and host names in `allow` and `deny`."""
+
+    mode: str = "public"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    proxy: str = field(default="", repr=False)  # http://[USER:PASSWORD@]HOST:PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A remote detector: `url` is where a text is posted, `timeout` seconds for it, with all of its `retries`."""
+
+    name: str
+    url: str
+    timeout: float = 2.0
+    headers: dict[str, str] = field(default_factory=dict, repr=False)  # may hold its key; the edge is not told
+    retries: int = 1
+    concurrency: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCache:
+    """Answers of detection that are given again for `ttl` seconds; 0: never."""
+
+    ttl: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reviews:
+    """Texts that wait for a person, `keep` seconds, `most` of a tenant. `text` is keep, mask or drop (once decided)."""
+
+    keep: float = 90 * 86400.0
+    text: str = "keep"
+    most: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Who judges texts: `engines` in order of preference, else the embedded detector.
+
+    `on_engine_timeout` is flag, embedded, allow or block.
+    """
+
+    engines: tuple[Engine, ...] = ()
+    on_engine_timeout: str = "flag"
+    cache: AnswerCache = AnswerCache()
+    reviews: Reviews = Reviews()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +436,13 @@ class Snapshot:
     identity: Identity = Identity()
     storage: Storage = Storage()  # the edge is not told
     backups: Backups = Backups()
+    usage: Usage = Usage()
+    audit: Audit = Audit()  # the edge is not told
     state: State = State()
+    tracing: Tracing | None = None
+    outbound: Outbound = Outbound()  # the edge is not told
+    jobs: Jobs = Jobs()  # nor of these
+    detection: Detection = Detection()  # nor of this
     data_dir: str = ""
     log_level: str = "info"
     log_format: str = "auto"

@@ -15,6 +15,7 @@
     ├── ChannelError           the channel between supervisor and child is gone, or carries what it must not
     ├── VaultError             the vault can't be opened: a wrong secret, a missing or damaged file, too open a mode
     ├── BackupError            a backup can't be made, read or restored
+    ├── AuditError             an export or a file of heads can't be read, or the trail is not as it was written
     ├── StorageError           the database can't be used: another's key, an older or newer schema, a bad address
     │   └── StorageUnavailable it can't at this moment: a full disk, a server that is away; worth trying again
     ├── AccountError           keys, people and sessions: what was asked breaks one of their rules
@@ -27,10 +28,12 @@
     ├── CommandError           a command for keys, people or tokens has an argument that can't be
     ├── TokenError             a token is not accepted; carries the code that the caller is told
     ├── ServicesAway           the edge can't ask the services about a caller
+    ├── EngineFailed           a detection engine gave no verdict
     ├── StateUnavailable       the shared state gave no answer in time, or is away
     └── OutboundError          a call to someone else's address failed; no sentence tells an address
         ├── AddressRefused     the address is not one that may be called
         ├── OutboundTimeout    it took longer than it may
+        │   └── ConnectTimeout it was not even connected in time
         ├── OutboundUnreachable  no connection: the name, the network or TLS
         ├── OutboundBusy       too many calls at once
         ├── OutboundTooLarge   the answer is larger than it may be
@@ -165,6 +168,10 @@ class OutboundTimeout(OutboundError):
     """Connecting, or the whole call, took longer than it may."""
 
 
+class ConnectTimeout(OutboundTimeout):
+    """There was no connection in time: nothing has been sent."""
+
+
 class OutboundUnreachable(OutboundError):
     """No connection could be made, or it broke: name, network or TLS."""
 
@@ -181,12 +188,33 @@ class OutboundMalformed(OutboundError):
     """The answer is not proper HTTP, has a coding that was not asked for, or redirects where it may not."""
 
 
+class EngineFailed(PorticoError):
+    """A detection engine gave no verdict. The message names neither it nor its address.
+
+    `word` is what metrics call it; `late`: time ran out; `again`: another try may help; `blamed`: it counts against the
+    engine, which it does not where the text may be why.
+    """
+
+    def __init__(
+        self, word: str, message: str, *, late: bool = False, again: bool = False, blamed: bool = True
+    ) -> None:
+        super().__init__(message)
+        self.word = word
+        self.late = late
+        self.again = again
+        self.blamed = blamed
+
+
 class VaultError(PorticoError):
     """The vault can't be opened or changed; the message is one sentence that says what to do, and holds no secret."""
 
 
 class BackupError(PorticoError):
     """A backup can't be made, read or restored; whatever was there before is still there."""
+
+
+class AuditError(PorticoError):
+    """An export of the audit trail or a file of its heads can't be read, or the trail is not as it was written."""
 
 
 class StorageError(PorticoError):
@@ -229,6 +257,30 @@ class Reused(AccountError):
 
 class Busy(AccountError):
     """Too many passwords are being checked at once; the caller may try again in a moment."""
+
+
+class JobError(PorticoError):
+    """Something about a job: the base of what handlers raise and are told."""
+
+
+class RetryLater(JobError):
+    """Raised by a job's handler: not now. `after` is in seconds; None: as the handler's back-off says."""
+
+    def __init__(self, message: str = "put off", after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class GiveUp(JobError):
+    """Raised by a job's handler: trying again is of no use."""
+
+
+class LeaseLost(JobError):
+    """The job is not this worker's any more: it was too slow to say that it lives, or the job was cancelled."""
+
+
+class JobRefused(JobError):
+    """What was to be enqueued or scheduled can't be; the message is fit for the caller."""
 
 
 class CommandError(PorticoError):

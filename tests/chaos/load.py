@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -40,11 +41,15 @@ class Load:
         method: str = "GET",
         pause: float = 0.0,
         timeout: float = 20.0,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> None:
         self.outcomes: list[Outcome] = []
         self._gateway = gateway
         self._path = path
         self._method = method
+        self._headers = dict(headers or {})
+        self._body = b"x" * 100 if body is None and method == "POST" else body
         self._pause = pause
         self._timeout = timeout
         self._stop = threading.Event()
@@ -109,8 +114,7 @@ class Load:
             sock.close()
 
     def _ask(self, sock: socket.socket, keep: bool) -> tuple[int, bool]:
-        headers = {"Connection": "keep-alive" if keep else "close"}
-        body = b"x" * 100 if self._method == "POST" else None
-        sock.sendall(request_bytes(self._method, self._path, "gateway", headers, body))
+        headers = {**self._headers, "Connection": "keep-alive" if keep else "close"}
+        sock.sendall(request_bytes(self._method, self._path, "gateway", headers, self._body))
         answer = Reader(sock).answer(self._method)
         return answer.status, not keep or (answer.header("Connection") or "").lower() == "close"

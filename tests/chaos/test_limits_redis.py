@@ -18,7 +18,7 @@ from portico.testing import FakeUpstream, GatewayHarness
 BURST = 160  # with four workers: leases of ten
 RATE = 20.0  # a second
 MOST = 150
-APART = 0.05  # seconds between the moments at which workers notice that the store has gone or is back
+APART = 0.25  # seconds between the moments at which workers notice that the store has gone or is back; 0.05 when idle
 STORE_AWAY = 503
 
 

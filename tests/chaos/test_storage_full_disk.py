@@ -6,6 +6,7 @@ file system that is really full.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import subprocess
@@ -14,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.unit.jobs.kit import Bench
 from tests.unit.storage.kit import Store
 
 from portico.errors import StorageUnavailable
+from portico.jobs import Job
 from portico.storage.accounts import KeyRecord, NewKey
 
 
@@ -88,3 +91,36 @@ def _issue_many(store: Store, issued: list[KeyRecord]) -> None:
 
 def _ids(store: Store) -> set[str]:
     return {str(row[0]) for row in store.execute("SELECT id FROM api_keys")}
+
+
+def test_jobs_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Enqueuing says so and leaves nothing behind; what runs meanwhile is finished when there is room again."""
+    with Store("sqlite:///portico.db", tmp_path) as store:
+        bench = Bench(store)
+        go_on = asyncio.Event()
+
+        async def run(job: Job) -> None:
+            await go_on.wait()
+
+        async def work() -> None:
+            bench.handle("a.b", run)
+            worker = bench.worker()
+            worker.start()
+            kept = [await bench.add("a.b")]
+            await bench.until(kept[0], "running")
+            with longest((tmp_path / "portico.db-wal").stat().st_size + 1):
+                refused = 0
+                for _ in range(200):
+                    try:
+                        kept.append(await bench.add("a.b", {"text": "x" * 2000}))
+                    except StorageUnavailable:
+                        refused += 1
+                assert refused
+                go_on.set()
+                await asyncio.sleep(0)
+            assert {each.id for each in (await bench.jobs.list(limit=500))[0]} == set(kept)
+            for id_ in kept:
+                assert (await bench.until(id_, "succeeded")).attempt == 1
+            await worker.stop(1)
+
+        store.run(work())

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,9 +15,11 @@ from portico.testing.harness import free_port
 
 
 class UpstreamProcess:
-    """`portico.testing.echo` on 127.0.0.1, inside a `with` block."""
+    """`portico.testing.echo` on 127.0.0.1, inside a `with` block; or another `program`, which is told its port."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Sequence[str] = ("-m", "portico.testing.echo"), *more: str) -> None:
+        self._program = program
+        self._more = more
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -26,7 +29,7 @@ class UpstreamProcess:
 
     def start(self) -> None:
         """Return when it takes connections."""
-        command = [sys.executable, "-m", "portico.testing.echo", str(self.port)]
+        command = [sys.executable, *self._program, str(self.port), *self._more]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_for(self._listens, 10)
 

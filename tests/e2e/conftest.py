@@ -11,7 +11,7 @@ from tests.e2e.api import Api, running, somewhere
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def served(request: pytest.FixtureRequest) -> Iterator[Api]:
     """A gateway that many tests share."""
-    with running(request.param) as found:
+    with running(request.param, {"outbound": {"allow": ["127.0.0.1/32"]}}) as found:
         yield found
 
 

@@ -221,7 +221,7 @@ def test_an_invitation_of_someone_who_was_disabled_is_not_valid(tokens_only: Api
 def test_anyone_registers_where_it_is_open_but_not_without_end(opened: Api) -> None:
     api = opened
     made = api.good("POST", "/auth/register", None, {"name": "mine"})
-    assert made["permissions"] == ["profile:*", "sessions:own", "keys:own"]
+    assert made["permissions"] == ["profile:*", "sessions:own", "keys:own", "detect:use"]
     assert (made["rate_limit_per_minute"], made["rate_limit_per_day"]) == (60, 10_000)
     assert made["is_active"] is True
     assert profile(api, made["key"])[0] == 200

@@ -208,7 +208,7 @@ def test_up_loads_neither_rich_nor_fastapi(tmp_path: Path) -> None:
     "args",
     [
         ["up", "--port", "65536"],
-        ["up", "--role", "worker"],
+        ["up", "--role", "nobody"],
         ["up", "--demo", "-c", "portico.yaml"],
         ["up", "--colour"],
         ["nonsense"],

@@ -50,7 +50,7 @@ def running() -> Iterator[Commands]:
         yield Commands(gateway.data_dir)
 
 
-@pytest.fixture(scope="module", params=["running", "not running"])
+@pytest.fixture(scope="module", params=["running", pytest.param("not running", marks=pytest.mark.long)])
 def commands(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Commands:
     if request.param == "running":
         made: Commands = request.getfixturevalue("running")
@@ -123,7 +123,10 @@ def test_a_list_goes_on_where_it_ended(running: Commands) -> None:
         (("keys", "create", "--name", "a", "--expires", "soon"), "expires"),
         (("keys", "show", "0198c1d2-0000-7000-8000-000000000000"), "there is no key"),
         (("keys", "rotate", "nobody"), "there is no such key"),
-        (("token", "create", "--role", "king"), "'king' is no role; there are: admin, operator, user, viewer"),
+        (
+            ("token", "create", "--role", "king"),
+            "'king' is no role; there are: admin, operator, reviewer, user, viewer",
+        ),
         (("token", "create", "--role", "user", "--ttl", "400d"), "ttl"),
         (("people", "create", "no address"), "email"),
         (("people", "create", "a@example.com", "--role", "king"), "'king' is no role"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from tests.e2e.walkthrough import ROOT, Walkthrough, blocks
 import check_docs
 from portico.config.schema import json_schema
 from portico.telemetry.metrics import Totals
+from portico.telemetry.spool import Measures
 from portico.testing import FakeUpstream, GatewayHarness
 
 DOCS = ROOT / "docs"
+COSTLY = {"window": "9/minute", "cost": "header:X-Cost"}
 WALK = "## Ten minutes to a route of your own"
 
 
@@ -55,6 +59,13 @@ def test_every_code_of_the_edge_and_the_services_is_explained_and_no_other() -> 
     assert len(explained) == len(set(explained))
 
 
+def test_every_code_has_a_cause_and_a_cure() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text("utf-8")
+    rows = documented.rows(DOCS / "reference" / "errors.md")
+    assert len(rows) == page.count("\n| `")
+    assert [code for code, cells in rows.items() if len(cells) != 3 or not all(cells)] == []
+
+
 def test_codes_are_found_wherever_they_come_from() -> None:
     found = documented.codes("edge")
     assert {"bad_chunk", "credentials_unknown", "window_exceeded", "upstream_reset", "client_gone"} <= found
@@ -85,7 +96,8 @@ def test_an_answer_has_the_status_that_the_page_gives_for_its_code(
 def test_every_metric_is_described_and_no_other() -> None:
     described = documented.first_cells(DOCS / "reference" / "observing.md", "## Metrics")
     totals = Totals()
-    text = totals.render(version="1", python="3", compiled=False, reloads_ok=0, reloads_failed=0)
+    spool = Measures(0, 0.0, 0, 0)
+    text = totals.render(version="1", python="3", compiled=False, reloads_ok=0, reloads_failed=0, spool=spool)
     names = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     assert set(described) == names
 
@@ -94,21 +106,41 @@ def test_the_labels_of_metrics_are_those_described(gateway: GatewayHarness) -> N
     gateway.request("GET", "/one")
     gateway.request("GET", "/limited")
     gateway.request("GET", "/limited")
-    text = gateway.request("GET", "/metrics", {"X-API-Key": "k"}).body.decode()
+    gateway.request("GET", "/costly")
+    who = {"X-API-Key": "k", "Content-Type": "application/json"}
+    assert gateway.request("POST", "/v1/detect", who, '{"text": "a"}').json()["degraded"]
+    gateway.request("POST", "/guarded", {}, b"of no kind")
+    text = _with_webhooks(gateway)
     described = documented.rows(DOCS / "reference" / "observing.md", "## Metrics")
     for name, (kind, labels, *_) in described.items():
-        sample = re.search(rf"^{name}(?:_count)?(?:\{{(.*?)\}})? ", text, re.MULTILINE)
+        here = name.replace("portico_worker_", "portico_")  # there is no such worker; tests/e2e/test_jobs.py has one
+        sample = re.search(rf"^{here}(?:_count)?(?:\{{(.*?)\}})? ", text, re.MULTILINE)
         assert sample, name
         found = set(re.findall(r"(\w+)=\"", sample[1] or ""))
         assert found == set(re.findall(r"`(\w+)`", labels)), name
         assert f"# TYPE {name} {kind}" in text
 
 
+def _with_webhooks(gateway: GatewayHarness) -> str:
+    """The metrics, once a webhook has been delivered and the services have told of it."""
+    who = {"X-API-Key": "k", "Content-Type": "application/json"}
+    url = gateway.config["upstreams"]["up"]["targets"][0]  # type: ignore[index,call-overload]
+    made = gateway.request("POST", "/webhooks/register", who, json.dumps({"url": url})).json()
+    sent = gateway.request("POST", "/webhooks/test", who, json.dumps({"id": made["id"]})).json()
+    assert gateway.request("POST", f"/webhooks/deliveries/{sent['delivery_id']}/replay", who).status == 202
+    deadline = time.monotonic() + 15
+    while "portico_webhook_deliveries_total{" not in (text := gateway.request("GET", "/metrics", who).body.decode()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return text
+
+
 def test_the_fields_of_the_access_log_are_those_described(gateway: GatewayHarness) -> None:
     gateway.request("GET", "/one?secret=1")
     line = gateway.access_log()[-1]
     described = documented.first_cells(DOCS / "reference" / "observing.md", "## The access log")
-    assert [*line, "tls"] == described  # with a client certificate only: tests/e2e/edge/test_tls.py
+    # tests/e2e/edge/test_tracing.py, test_tls.py and test_guard.py have the others
+    assert [*line, "trace_id", "tls", "guard"] == described
 
 
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
@@ -136,13 +168,17 @@ def gateway() -> Any:
     digest = "8254c329a92850f6d539dd376f4816ee2764517da5e0235514af433164480d7a"  # of "k"
     with FakeUpstream() as fake:
         config = {
+            "outbound": {"allow": ["127.0.0.1/32"]},
             "upstreams": {"up": {"targets": [fake.url]}, "dead": {"targets": ["http://127.0.0.1:1"]}},
-            "keys": [{"id": "k", "sha256": digest, "permissions": ["metrics:read"]}],
+            "keys": [{"id": "k", "sha256": digest, "permissions": ["metrics:read", "detect:use"]}],
+            "detection": {"engines": [{"name": "dead", "url": "http://127.0.0.1:1"}]},
             "routes": [
                 {"name": "one", "paths": ["/one"], "methods": ["GET"], "upstream": "up"},
                 {"name": "keyed", "paths": ["/keyed"], "upstream": "up", "auth": ["api_key"]},
                 {"name": "dead", "paths": ["/dead"], "upstream": "dead"},
                 {"name": "limited", "paths": ["/limited"], "upstream": "up", "limits": [{"window": "1/minute"}]},
+                {"name": "guarded", "paths": ["/guarded"], "upstream": "up", "guard": {"detect": "prompt_injection"}},
+                {"name": "costly", "paths": ["/costly"], "upstream": "up", "limits": [COSTLY]},
             ],
         }
         with GatewayHarness(config) as made:

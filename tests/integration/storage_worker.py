@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from portico.storage.accounts import Changes, Keys, NewKey, People
+from portico.storage.audit.trail import Trail
 from portico.storage.database import Database
 from portico.storage.vault import Vault
 
@@ -81,7 +82,9 @@ JOBS: dict[str, Job] = {"write": write, "hammer": hammer, "watch": watch, "first
 
 async def main(told: dict[str, Any]) -> None:
     data_dir = Path(told["data_dir"])
-    db = Database(told["url"], data_dir, Vault.open(data_dir, None).key("database"))
+    vault = Vault.open(data_dir, None)
+    db = Database(told["url"], data_dir, vault.key("database"))
+    db.trail = Trail(vault)
     await db.open()
     try:
         await JOBS[told["do"]](db, told)

@@ -23,7 +23,7 @@ def test_a_whole_database(tmp_path: Path, database_url: str) -> None:
     assert done.returncode == 0, done.stderr
     assert ": whole" in done.stdout
     assert "api_keys 5" in done.stdout
-    assert "2 fields opened" in done.stdout
+    assert "3 fields opened" in done.stdout
 
 
 def test_a_damaged_page(tmp_path: Path) -> None:

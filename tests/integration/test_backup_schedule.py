@@ -192,12 +192,13 @@ from portico.contracts import Backups
 from portico.storage.backup.schedule import Schedule
 from portico.storage.database import Database
 from portico.storage.vault import Vault
+from portico.storage.vault.binding import open_database
 folder = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 async def main():
     vault = Vault.open(folder, None)
     database = Database("sqlite:///portico.db", folder, vault.key("database"))
-    await database.open()
+    await open_database(vault, database)
     schedule = Schedule(database, vault, Backups(1.0, 1, ""), folder)
     for limit in (resource.RLIM_INFINITY, 50_000, resource.RLIM_INFINITY):
         await asyncio.sleep(1.1)

@@ -69,6 +69,7 @@ def test_no_request_is_lost_in_a_restart_under_load(workers: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_twenty_restarts_under_load_lose_nothing_and_leave_nothing_behind() -> None:
     with FakeUpstream() as upstream, GatewayHarness(config(upstream, 2)) as gateway:
         descriptors = len(os.listdir(f"/proc/{gateway.pid}/fd"))

@@ -21,6 +21,8 @@ from portico.errors import (
     OutboundUnreachable,
 )
 from portico.outbound import Bounds
+from portico.telemetry.tracing import CLIENT, INTERNAL, Record, Span
+from portico.testing.harness import free_port
 
 SMALL = Bounds(total=0.5, connect=0.3, head=4096, body=10_000)
 
@@ -63,6 +65,26 @@ def test_an_answer_comes_whole() -> None:
             assert server.connections == 1, "a connection is kept"
 
     run(scene())
+
+
+def test_a_call_within_a_trace_is_a_part_of_it_and_the_stranger_is_not_told() -> None:
+    records: list[Record] = []
+
+    async def scene() -> None:
+        async with peer(plain(b"", "201 Created")) as server, started(OPERATOR, SMALL) as client:
+            with Span(records.append, "job", INTERNAL, "ab" * 16, "", {}):
+                await client.request("POST", server.url, body=b"{}", purpose="test")
+                with pytest.raises(OutboundUnreachable):
+                    await client.request("GET", f"http://127.0.0.1:{free_port()}", purpose="test")
+            assert "traceparent" not in server.heads[0].decode().lower()
+
+    run(scene())
+    called, refused, job = records
+    assert (called.name, called.trace_id, called.parent_id, called.kind) == (
+        "POST test", job.trace_id, job.span_id, CLIENT,
+    )  # fmt: skip
+    assert called.attributes["http.response.status_code"] == 201
+    assert (refused.name, refused.failed, refused.attributes["error.type"]) == ("GET test", True, "OutboundUnreachable")
 
 
 @pytest.mark.parametrize(

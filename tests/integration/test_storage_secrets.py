@@ -40,16 +40,23 @@ def forms(secret: str) -> list[bytes]:
     return found
 
 
+def kept_in(folder: Path) -> dict[Path, bytes]:
+    """Every file but that of the key."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "vault.key"}
+
+
 def test_the_files_of_sqlite_tell_nothing(tmp_path: Path) -> None:
     before = _open_files()
     with Store("sqlite:///portico.db", tmp_path) as store:
         secrets = fill(store)
         names = {path.name for path in tmp_path.iterdir()}
         assert {"portico.db", "portico.db-wal", "portico.db-shm"} <= names
-        on_disk = {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "vault.key"}
+        on_disk = {
+            path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "vault.key"
+        }
         elsewhere = [path for path in _open_files() - before if not path.startswith(str(tmp_path))]
         assert [path for path in elsewhere if "(deleted)" in path or path.startswith(("/tmp", "/var"))] == []
-    on_disk |= {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != "vault.key"}
+    on_disk |= kept_in(tmp_path)
     everything = b"\n".join(on_disk.values())
     for secret in secrets:
         for form in forms(secret):

@@ -10,13 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration import kept
 from tests.integration.kept import PASSPHRASE, SQLITE
 
 from portico.errors import StorageUnavailable, VaultError
+from portico.jobs import Handlers, Jobs, New
+from portico.jobs.wake import Wake
+from portico.services.detection.background import KIND
+from portico.services.detection.envelope import Asked, Envelopes
 from portico.storage.database import Database
+from portico.storage.ids import uuid7
 from portico.storage.tables import METADATA, SEALED
 from portico.storage.vault import Vault, manage, pending
 from portico.storage.vault.binding import open_database
@@ -151,6 +157,32 @@ def test_every_sealed_column_is_on_the_list() -> None:
     for table in METADATA.sorted_tables:
         for column in table.columns:
             assert ("seal" in column.name) == ((table.name, column.name) in named)
+
+
+def test_texts_that_wait_to_be_judged_can_still_be_read(tmp_path: Path, database_url: str) -> None:
+    asked = Asked("a text", 0.5, True, None, None, "r", "key:ada")
+    kept.fill(tmp_path, database_url)
+
+    async def enqueue(database: Database, vault: Vault) -> list[str]:
+        jobs = Jobs(database, Handlers(), Wake(database))
+        names = [uuid7(), uuid7()]
+        payloads = [Envelopes(vault).seal(names[0], "key:ada", asked), {"owner": "key:ada", "print": "judged"}]
+        news = [New(KIND, payload, id=name) for name, payload in zip(names, payloads, strict=True)]
+        async with database.write() as session:
+            assert await jobs.enqueue_many(session, news) == names
+        return names
+
+    async def read(database: Database, vault: Vault) -> tuple[Asked, dict[str, Any]]:
+        jobs = Jobs(database, Handlers(), Wake(database))
+        waiting, judged = [await jobs.get(name) for name in names]
+        assert waiting is not None
+        assert judged is not None
+        assert not Envelopes(vault).differ(waiting.payload["print"], Envelopes(vault).print(asked))
+        return Envelopes(vault).open(names[0], waiting.payload), judged.payload
+
+    names = kept.with_database(tmp_path, database_url, None, enqueue)
+    again(tmp_path, database_url)
+    assert kept.with_database(tmp_path, database_url, None, read) == (asked, {"owner": "key:ada", "print": "judged"})
 
 
 def test_without_a_database(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import typer
 
 from portico.cli import (
+    audit,
     check,
     db,
+    detect,
     down,
     explain,
+    jobs,
     keys,
     people,
     plugins,
@@ -21,6 +24,7 @@ from portico.cli import (
     up,
     vault,
     version,
+    webhooks,
 )
 
 
@@ -35,8 +39,8 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (up, down, status, reload, restart, check, explain, routes, plugins, schema, version):
+    for module in (up, down, status, reload, restart, check, explain, detect, routes, plugins, schema, version):
         app.command(module.__name__.rpartition(".")[2])(module.run)
-    for group in (keys, token, people, vault, db):
+    for group in (keys, token, people, audit, jobs, webhooks, vault, db):
         app.add_typer(group.build(), name=group.__name__.rpartition(".")[2])
     return app

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from portico.cli.opened import given, passphrase_of, place
 from portico.cli.options import Config, DataDir, Json
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def upgrade(config: Config = None, data_dir: DataDir = None, as_json: Json = Fal
     from portico.storage.database import Database
     from portico.storage.vault import Vault
 
-    where, url = _place(config, data_dir)
+    where, url = place(config, data_dir)
     if url.startswith("sqlite:"):
         with _alone(where):
-            vault = Vault.open(where, _passphrase(where))
+            vault = Vault.open(where, passphrase_of(where))
             database = Database(url, where, vault.key("database"))
             assert database.path is not None
             vault.expect(database.path)
@@ -102,16 +103,17 @@ def restore(
 
     from portico.cli.output import show
     from portico.runtime import paths
+    from portico.storage.audit import acting, operator
     from portico.storage.backup.restore import Restore
 
-    where, url = _place(config, data_dir)
+    where, url = place(config, data_dir)
     work = Restore.open(file, where, url, _secret(file, key_file))
     plan = work.plan()
     told = {**dataclasses.asdict(plan), "file": str(plan.file), "dry_run": dry_run, "kept": None}
     if dry_run:
         show(told, _plan(plan, "would be"), as_json)
         return
-    with _alone(paths.prepare_data_dir(where)):
+    with _alone(paths.prepare_data_dir(where)), acting(operator()):
         kept = asyncio.run(work.run(force))
     told["kept"] = str(kept) if kept else None
     lines = [*_plan(plan, "was"), *([f"what was there before is in {kept}"] if kept else [])]
@@ -124,58 +126,20 @@ def _run(config: Path | None, data_dir: Path | None, name: str, arguments: dict[
 
     Else a running gateway is asked, which has opened it; it takes at most half a minute.
     """
-    import asyncio
-
+    from portico.cli import opened
     from portico.runtime import call, control, paths
     from portico.storage.commands import db as commands
-    from portico.storage.database import Database
-    from portico.storage.vault import Vault, header, slots
-    from portico.storage.vault.binding import open_database
+    from portico.storage.vault import header, slots
 
-    where, url = _place(config, data_dir)
+    where, url = place(config, data_dir)
     record = paths.read_record(where)
-    asked = slots.load(where).main.kind == header.PASSPHRASE and not _given()
+    asked = slots.load(where).main.kind == header.PASSPHRASE and not given()
     if asked and record is not None and control.alive(record):
         return call.call(config, data_dir, name, arguments)
-    vault = Vault.open(where, _passphrase(where))
-    database = Database(url, where, vault.key("database"))
-
-    async def work() -> dict[str, Any]:
-        # A check of SQLite opens the file itself: it may not be fit for more, and nothing is to be made by looking.
-        if database.path is None or name != "db.check":
-            await open_database(vault, database)
-        try:
-            return await commands.COMMANDS[name](database, vault, arguments)
-        finally:
-            await database.close()
-
-    return asyncio.run(work())
-
-
-def _given() -> str | None:
-    import os
-
-    from portico.cli import passphrase
-
-    return os.environ.get(passphrase.PRESENT)
-
-
-def _place(config: Path | None, data_dir: Path | None) -> tuple[Path, str]:
-    """The data directory and `storage.url`."""
-    from portico.runtime import find
-    from portico.runtime.build import Builder
-    from portico.runtime.options import UpOptions
-
-    where = find.locate(config, data_dir)
-    options = UpOptions(config=config or find.default_config(), data_dir=where)
-    return where, Builder(options).settings().storage.url
-
-
-def _passphrase(where: Path) -> str | None:
-    from portico.cli import passphrase
-    from portico.storage.vault.slots import FILE
-
-    return passphrase.present(where) if (where / FILE).exists() else _given()
+    # A check of SQLite opens the file itself: it may not be fit for more, and nothing is to be made by looking.
+    closed = url.startswith("sqlite:") and name == "db.check"
+    command = commands.COMMANDS[name]
+    return opened.run(config, data_dir, lambda database, vault: command(database, vault, arguments), closed=closed)
 
 
 def _secret(file: Path, key_file: Path | None) -> Any:
@@ -187,11 +151,11 @@ def _secret(file: Path, key_file: Path | None) -> Any:
     from portico.storage.backup import container
     from portico.storage.backup.restore import Secret
 
-    given, recovery = _given(), os.environ.get(passphrase.RECOVERY)
-    asked = given is None and recovery is None and '"passphrase"' in container.read(file).header.vault
+    present, recovery = given(), os.environ.get(passphrase.RECOVERY)
+    asked = present is None and recovery is None and '"passphrase"' in container.read(file).header.vault
     if asked and sys.stdin.isatty():
-        given = getpass.getpass("Passphrase of the backup: ")
-    return Secret(given, key_file, recovery)
+        present = getpass.getpass("Passphrase of the backup: ")
+    return Secret(present, key_file, recovery)
 
 
 def _plan(plan: Plan, verb: str) -> Iterator[str]:

@@ -12,6 +12,8 @@ USAGE: Final = 2
 CONFIG: Final = 3
 NOT_RUNNING: Final = 4
 ALREADY_RUNNING: Final = 5
+MALICIOUS: Final = 6
+INCOMPLETE: Final = 7
 INTERRUPTED: Final = 130
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portico.cli import exits
 from portico.cli.options import Config, DataDir, Json
 
+if TYPE_CHECKING:
+    from portico.runtime.options import UpOptions
+
 
 class Role(StrEnum):
-    """Which half runs here."""
+    """What runs here."""
 
     ALL = "all"
     EDGE = "edge"
     SERVICES = "services"
+    WORKER = "worker"
 
 
 def run(
@@ -26,7 +30,7 @@ def run(
     host: Annotated[str | None, typer.Option(help="Listen on this address.")] = None,
     port: Annotated[int | None, typer.Option(help="Listen on this port; 0: any free one.", min=0, max=65535)] = None,
     workers: Annotated[int | None, typer.Option(help="How many edge processes.", min=1, max=256)] = None,
-    role: Annotated[Role, typer.Option(help="Run both halves, or one.")] = Role.ALL,
+    role: Annotated[Role, typer.Option(help="Run both halves, or one; worker: jobs alone.")] = Role.ALL,
     data_dir: DataDir = None,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background; return when it is ready.")] = False,
     demo: Annotated[bool, typer.Option("--demo", help="No file: an echo upstream, a key, a limit, a stream.")] = False,
@@ -40,12 +44,22 @@ def run(
         raise typer.BadParameter("--demo writes a configuration of its own; leave out -c", param_hint="--demo")
     file = None if demo else config or default_config()
     options = UpOptions(file, host, port, workers, role.value, data_dir, demo, as_json)
+    if role is Role.WORKER:
+        raise typer.Exit(_worker(options, detach))
     if detach:
         _detach(options)
         return
     from portico.runtime.supervisor import main
 
     raise typer.Exit(main(options))
+
+
+def _worker(options: UpOptions, detach: bool) -> int:
+    from portico.runtime.work import main
+
+    if detach or options.demo:
+        raise typer.BadParameter("a worker runs in the foreground, on a configuration", param_hint="--role")
+    return main(options)
 
 
 def _detach(options: object) -> None:

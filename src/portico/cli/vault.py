@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from portico.cli.opened import record
 from portico.cli.options import Config, DataDir, Json
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ def change_passphrase(
     from portico.storage.vault import manage
 
     with _alone(config, data_dir) as where:
-        present = passphrase.present(where)
-        kind = manage.change(where, present, None if key_file else passphrase.new())
-    show({"opened_by": kind, "data_dir": str(where)}, _changed(where, kind), as_json)
+        present, new = passphrase.present(where), None if key_file else passphrase.new()
+        kind = manage.change(where, present, new)
+        unrecorded = record(config, data_dir, new, "vault.change_passphrase")
+    show({"opened_by": kind, "data_dir": str(where)}, [*_changed(where, kind), *unrecorded], as_json)
 
 
 def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False) -> None:
@@ -80,11 +82,13 @@ def rekey(config: Config = None, data_dir: DataDir = None, as_json: Json = False
     with _alone(config, data_dir) as where:
         options = UpOptions(config=config or find.default_config(), data_dir=where)
         url = Builder(options).settings().storage.url
-        done = asyncio.run(rekey.rekey(where, passphrase.present(where), url))
+        present = passphrase.present(where)
+        done = asyncio.run(rekey.rekey(where, present, url))
+        unrecorded = record(config, data_dir, present, "vault.rekey")
     lines = [f"the master key of {where} is new; {count(done.fields, 'field')} sealed anew"]
     if done.recovery_key_void:
         lines.append("the recovery key was for the old one: make another with `portico vault export-recovery`")
-    lines.append("backups made before still open with what opened them")
+    lines += ["backups made before still open with what opened them", *unrecorded]
     show({**dataclasses.asdict(done), "data_dir": str(where)}, lines, as_json)
 
 
@@ -96,8 +100,11 @@ def export_recovery(config: Config = None, data_dir: DataDir = None, as_json: Js
     from portico.storage.vault import manage
 
     where = find.locate(config, data_dir)
-    key = manage.export_recovery(where, passphrase.present(where))
+    present = passphrase.present(where)
+    key = manage.export_recovery(where, present)
+    unrecorded = record(config, data_dir, present, "vault.export_recovery")
     lines = [key, "", "Keep it where the data is not. It is not shown again; an earlier one opens nothing any more."]
+    lines += unrecorded
     show({"recovery_key": key, "data_dir": str(where)}, lines, as_json)
 
 
@@ -111,8 +118,10 @@ def recover(config: Config = None, data_dir: DataDir = None, key_file: KeyFile =
     from portico.storage.vault import manage
 
     with _alone(config, data_dir) as where:
-        kind = manage.recover(where, passphrase.recovery_key(), None if key_file else passphrase.new())
-    show({"opened_by": kind, "data_dir": str(where)}, _changed(where, kind), as_json)
+        key, new = passphrase.recovery_key(), None if key_file else passphrase.new()
+        kind = manage.recover(where, key, new)
+        unrecorded = record(config, data_dir, new, "vault.recover")
+    show({"opened_by": kind, "data_dir": str(where)}, [*_changed(where, kind), *unrecorded], as_json)
 
 
 @contextmanager

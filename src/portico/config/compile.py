@@ -75,7 +75,13 @@ def compile_snapshot(
         identity=settings.plain_identity,
         storage=settings.storage.plain(),
         backups=settings.backups.plain(settings.folder),
+        usage=settings.usage.plain(),
+        audit=settings.audit.plain(),
         state=settings.state.plain(),
+        tracing=None if settings.tracing is None else settings.tracing.plain(),
+        outbound=settings.outbound.plain(),
+        jobs=settings.jobs.plain(),
+        detection=settings.detection.plain(),
         data_dir=settings.data_dir,
         log_level=settings.log.level,
         log_format=settings.log.format,
@@ -90,7 +96,7 @@ def _routes(
     problems: list[Problem] = []
     routes: list[contracts.Route] = []
     for index, route in enumerate(settings.routes):
-        extra: list[contracts.Policy] = []
+        extra: list[contracts.Policy] = [] if route.guard is None else [route.guard.policy()]
         for id_, config in route.plugin_policies.items():
             policy, wrong = _policy(settings, index, id_, config, kinds)
             problems += wrong
@@ -116,7 +122,7 @@ def _route(
         body_bytes=route.body_bytes,
         buffer=route.buffer,
         timeouts=route.timeouts.over(upstream.timeouts),
-        websocket=route.websocket,
+        websocket=route.websocket and route.guard is None,  # a guard can't see into them
         preserve_host=route.preserve_host,
         forward_credentials=route.forward_credentials,
     )

@@ -31,7 +31,8 @@ BUILT_IN: Final = {
         "usage:read",
         "config:read",
     ),
-    "user": ("profile:*", "sessions:own", "keys:own"),
+    "reviewer": ("profile:*", "sessions:own", "reviews:*"),
+    "user": ("profile:*", "sessions:own", "keys:own", "detect:use"),
     "viewer": ("profile:read", "health:read", "stats:read"),
 }
 

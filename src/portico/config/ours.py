@@ -9,7 +9,7 @@ from typing import Final
 
 from portico import contracts
 from portico.config.grammar import shape
-from portico.config.policies import auth, body, request_id, require
+from portico.config.policies import auth, body, key_limits, request_id, require
 from portico.config.routes import Layer, Route, in_order
 from portico.config.settings import Settings
 from portico.errors import PluginError
@@ -116,6 +116,9 @@ def _steps(settings: Settings, layer: Layer, plugin: str, mount: contracts.Mount
         raise PluginError(f"plugin {plugin} mounts {mount.path} for {kinds} only, and none of these is available")
     if (mount.credentials or mount.permission) and not layer.auth:
         steps += auth.policies(mount.credentials or auth.KINDS)
+    if mount.costs > 1:
+        costed = key_limits.policy(mount.costs)
+        steps = [costed if step.id == costed.id else step for step in steps]
     if mount.permission:
         steps = [step for step in steps if step.id != "require"]
         steps.append(require.policy([*layer.require, mount.permission]))

@@ -15,6 +15,7 @@ from portico.config.policies.access import Access
 from portico.config.policies.by import repeated
 from portico.config.policies.concurrent import Concurrent
 from portico.config.policies.cors import Cors
+from portico.config.policies.guard import Guard
 from portico.config.policies.headers import Headers
 from portico.config.policies.quota import Quota
 from portico.config.policies.rate import Rate
@@ -131,6 +132,9 @@ class Route(PolicyKeys):
     websocket: Truth = Field(default=True, description="Let WebSocket upgrades through")
     preserve_host: Truth = Field(default=True, description="Pass the client's Host on; else the target's")
     forward_credentials: Truth = Field(default=False, description="Pass credentials on that the edge has used")
+    guard: Guard | None = Field(
+        default=None, description="What is in bodies is scanned for attacks on language models; null: it is not"
+    )
     plugin_policies: Named[Text, Free] = Field(
         default_factory=dict, alias="policies", description="Plugin id → its configuration, for policies of plugins"
     )

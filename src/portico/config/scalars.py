@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -19,6 +20,7 @@ _SIZE_SCHEMA: Final = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": units.SIZE_PATTERN}],
     "examples": ["32KiB", "16MiB", "1GB"],
 }
+_DAYS: Final = re.compile("[1-9][0-9]{0,4}d", re.ASCII)
 _SUBSTITUTION: Final = {"type": "string", "pattern": r"\$\{.+\}"}
 
 
@@ -63,6 +65,17 @@ def integer(low: int, high: int) -> Parse:
     return Parse(parse, {"type": "integer", "minimum": low, "maximum": high})
 
 
+def whole_days(low: int, high: int) -> Parse:
+    """Whole days, as `90d`, from `low` to `high`; seconds."""
+
+    def parse(value: Any) -> float:
+        if not isinstance(value, str) or not _DAYS.fullmatch(value) or not low <= int(value[:-1]) <= high:
+            raise ValueError(f"must be a number of days from {low}d to {high}d")
+        return int(value[:-1]) * 86400.0
+
+    return Parse(parse, {"type": "string", "pattern": f"^{_DAYS.pattern}$", "examples": ["90d"]}, text=True)
+
+
 def sizes(low: int, low_text: str, high: int, high_text: str) -> Parse:
     """A size between two bounds, which messages show as written here."""
 
@@ -96,6 +109,25 @@ def pattern(expression: str, allowed: str) -> Parse:
         return value
 
     return Parse(parse, {"type": "string", "pattern": f"^(?:{expression})$"}, text=True)
+
+
+def service(allowed: str) -> Parse:
+    """The http or https address of a service that Portico calls; `allowed` completes the sentence "must be …"."""
+    message = f"must be {allowed}, without user, query or fragment"
+
+    def parse(value: Any) -> str:
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or set(value) & set(" \\?#"):
+            raise ValueError(message)
+        try:
+            parts = urlsplit(value)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            raise ValueError(message) from None
+        if not known or "@" in parts.netloc:
+            raise ValueError(message)
+        return value
+
+    return Parse(parse, {"type": "string"}, text=True)
 
 
 def nearest(value: Any, known: Iterable[str]) -> str:

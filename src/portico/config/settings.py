@@ -10,14 +10,18 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from portico import contracts
 from portico.config.base import Named, Several, Strict
+from portico.config.detection import Detection
 from portico.config.grammar import Permission
 from portico.config.identity import BUILT_IN, Certificate, Identity, Registration, Roles, Tokens, plain
+from portico.config.jobs import Jobs
+from portico.config.outbound import Outbound
 from portico.config.places import Places
 from portico.config.routes import Layer, Route
 from portico.config.scalars import Name, Text, Truth, pattern
 from portico.config.server import Log, Server
-from portico.config.storage import Backups, State, Storage
+from portico.config.storage import Audit, Backups, State, Storage, Usage
 from portico.config.substitute import Finding, untangled
+from portico.config.tracing import Tracing
 from portico.config.upstreams import Upstream
 from portico.errors import Problem
 
@@ -74,7 +78,13 @@ class Settings(Strict):
     layers: Layers = Field(default_factory=Layers, description="Policies for Portico's own paths")
     storage: Storage = Field(default_factory=Storage, description="The database")
     backups: Backups = Field(default_factory=Backups, description="Encrypted copies of the database")
+    usage: Usage = Field(default_factory=Usage, description="How long what is counted of requests is kept")
+    audit: Audit = Field(default_factory=Audit, description="Who did what")
     state: State = Field(default_factory=State, description="What processes share")
+    tracing: Tracing | None = Field(default=None, description="Spans of requests (OpenTelemetry)")
+    jobs: Jobs = Field(default_factory=Jobs, description="Work in the background")
+    outbound: Outbound = Field(default_factory=Outbound, description="Whom Portico itself may call")
+    detection: Detection = Field(default_factory=Detection, description="Prompt-injection detection")
     registration: Registration = Field(
         default="closed", description="Who may register for an API key: closed, token (an invitation), open"
     )
@@ -97,6 +107,7 @@ class Settings(Strict):
             if not plugin.enabled and id_ in ALWAYS:
                 yield ("plugins", id_, "enabled"), "must be true: keys of routes are its work; leave those keys out"
         yield from self._unknown_roles()
+        yield from self._uncallable()
 
     def _unknown_roles(self) -> Iterator[Finding]:
         known = {*BUILT_IN, *self.roles}
@@ -110,6 +121,15 @@ class Settings(Strict):
                 if name not in known:
                     path = ("tokens", "accept", index, "roles", at)
                     yield path, f"is no role; there are: {', '.join(sorted(known))}"
+
+    def _uncallable(self) -> Iterator[Finding]:
+        if self.outbound.mode == "none":
+            for index, issuer in enumerate(self.tokens.accept):
+                if issuer.secret is None:
+                    message = "publishes its keys, and outbound.mode none forbids to fetch them; share a secret instead"
+                    yield ("tokens", "accept", index), message
+            for index, _ in enumerate(self.detection.engines):
+                yield ("detection", "engines", index), "is called by Portico, and outbound.mode none forbids that"
 
     @property
     def plain_identity(self) -> contracts.Identity:

@@ -5,7 +5,7 @@ ADMIT         access, cors, body
 AUTHENTICATE  auth
 AUTHORIZE     require
 LIMIT         key_limits, rate, window, quota, concurrent
-VALIDATE      (policies of plugins)
+VALIDATE      guard, policies of plugins
 CACHE         (policies of plugins)
 TRANSFORM     headers
 SETTLE        every step that was asked and wants to know how the exchange ended
@@ -16,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from portico.edge.exchange import Exchange, Response, Step
+from portico.edge.tracing.trace import Trace
 
 
 def admit(exchange: Exchange, steps: list[Step]) -> Response | Awaitable[Response | None] | None:
     """Ask the steps that have not been asked yet. None: all let it pass. An awaitable: one of them needs time."""
+    trace = exchange.trace
+    if trace is not None and trace.sampled:
+        return admit_noting(exchange, steps, trace)
     for index in range(exchange.rank, len(steps)):
         exchange.rank = index + 1
         answer = steps[index].check(exchange)
@@ -28,14 +32,30 @@ def admit(exchange: Exchange, steps: list[Step]) -> Response | Awaitable[Respons
     return None
 
 
+def admit_noting(exchange: Exchange, steps: list[Step], trace: Trace) -> Response | Awaitable[Response | None] | None:
+    """The same, for a request that is traced."""
+    for index in range(exchange.rank, len(steps)):
+        exchange.rank = index + 1
+        step = steps[index]
+        trace.enter(step.phase)
+        answer = step.check(exchange)
+        if answer is not None:
+            return answer
+    return None
+
+
 async def admit_slowly(exchange: Exchange, steps: list[Step], first: Awaitable[Response | None]) -> Response | None:
     """Go on after a step that needs time."""
     answer = await first
+    if exchange.trace is not None:
+        exchange.trace.waited()
     while answer is None:
         following = admit(exchange, steps)
         if following is None or isinstance(following, Response):
             return following
         answer = await following
+        if exchange.trace is not None:
+            exchange.trace.waited()
     return answer
 
 

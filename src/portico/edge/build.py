@@ -24,6 +24,12 @@ from portico.edge.tls import Contexts
 
 ANSWER: Final = 1000  # the phase after all others, for routes that the edge answers itself
 ANY_CREDENTIAL: Final = {"kinds": ["api_key", "jwt", "certificate"]}
+# What these do depends on their configuration, the route's methods and whether our services answer it: routes alike
+# share one step. Thousands of them then need little more of the processor's cache, and what auth remembers serves all.
+ALIKE: Final = frozenset(
+    f"portico.edge.policies.{name}:build"
+    for name in ("access", "auth", "body", "cors", "headers", "require", "request_id")
+)
 REQUEST_ID: Final = contracts.Policy("request_id", contracts.IDENTIFY, 0, "portico.edge.policies.request_id:build")
 
 
@@ -50,10 +56,12 @@ class Builder:
         self.services: contracts.Upstream | None = None
         self.lookup: Lookup | None = None  # how names of targets are looked up; None: as the system does
         self.contexts = Contexts()
+        self.alike: dict[tuple[object, ...], Step] = {}  # of the plan that is being made
 
     def build(self, snapshot: contracts.Snapshot, state: EdgeState) -> Plan:
         """The plan of `snapshot`; raises what a policy's factory raises, and then nothing has changed."""
         self.state = state
+        self.alike = {}
         self.contexts.begin()
         servers = {each.name: made for each in snapshot.server.listen if (made := self.contexts.server(each.tls))}
         clients = {each.name: self.contexts.client(each) for each in snapshot.upstreams}
@@ -138,7 +146,7 @@ class Builder:
     ) -> CompiledRoute:
         context = PolicyContext(snapshot, spec, self.shared)
         policies = sorted(spec.policies, key=lambda policy: (policy.phase, policy.order, policy.id))
-        steps = [make(policy, context) for policy in policies]
+        steps = [self._step(policy, context) for policy in policies]
         local = self._local(spec, snapshot)
         if local is not None:
             steps.append(local)
@@ -160,7 +168,19 @@ class Builder:
         route.buffer = spec.buffer
         route.always = spec.upstream == contracts.HEALTH
         route.redact = redacted(spec)
+        route.paths = spec.paths
         return route
+
+    def _step(self, policy: contracts.Policy, context: PolicyContext) -> Step:
+        """One policy's step: that of an earlier route with the like policy, or a new one."""
+        if policy.factory not in ALIKE:
+            return make(policy, context)
+        ours = context.route.upstream.startswith("@")
+        key = (policy.factory, repr(sorted(policy.config.items())), context.route.methods, ours)
+        step = self.alike.get(key)
+        if step is None:
+            step = self.alike[key] = make(policy, context)
+        return step
 
     def _local(self, spec: contracts.Route, snapshot: contracts.Snapshot) -> Step | None:
         """The last step of a route that the edge answers itself."""

@@ -8,9 +8,9 @@ from collections.abc import Awaitable
 from typing import Final
 
 from portico.edge.admit import admit, admit_slowly, settle
-from portico.edge.answering import Answering
 from portico.edge.exchange import NO_BODY, REASONS, Exchange, Response
 from portico.edge.forwarded import Forwarded
+from portico.edge.gathering import Gathering
 from portico.edge.http1.body import BodyReader
 from portico.edge.http1.errors import HeadError
 from portico.edge.http1.head import RequestHead
@@ -40,7 +40,7 @@ LINGER_TIME: Final = 2.0
 LEAVE_TIME: Final = 0.3  # seconds for a request that was on its way as we ended an idle connection
 
 
-class ClientConnection(Answering):
+class ClientConnection(Gathering):
     """An HTTP/1.1 connection from a client (RFC 9112)."""
 
     def __init__(self, state: EdgeState, scheme: bytes, metrics: bool = False, told: bytes = b"") -> None:
@@ -55,12 +55,10 @@ class ClientConnection(Answering):
         self.request = RequestHead(state.names)
         self.body = BodyReader()
         self.buffer = b""
-        self.parts: list[bytes] = []  # of a body that is taken whole before it goes on
         self.scanned = 0  # bytes of the buffer known to hold no end of a head
         self.exchange: Exchange | None = None
         self.advancing = False
         self.empty_line = False  # one empty line before a request line is ignored (RFC 9112 2.2)
-        self.touched = 0.0  # monotonic: when the current wait for the client began
         self.linger_until = 0.0
 
     # -- the transport's side
@@ -186,6 +184,8 @@ class ClientConnection(Answering):
         exchange = self._exchange()
         exchange.take(request)
         exchange.client = self.forwarded.client(exchange, self.state.plan.trusted)
+        if self.state.tracer is not None:
+            exchange.trace = self.state.tracer.begin(exchange)
         self.keep_alive = request.keep_alive and not self.state.draining
         if request.length != 0 and not self._first_piece(exchange, request.length):
             return
@@ -282,28 +282,17 @@ class ClientConnection(Answering):
         if exchange.body_done:
             route.upstream.forward(exchange)
         elif route.buffer:
-            self._gather(exchange)
+            self.collect(exchange)  # `_upload` goes on
         else:
             self.pause()  # until a target takes it
             route.upstream.forward(exchange)
 
-    def _gather(self, exchange: Exchange) -> None:
-        """Take the whole body first; `_upload` goes on. A client that waits to be asked for it is asked."""
-        self.parts = [exchange.pending]
-        exchange.pending = b""
-        if exchange.expect:
-            exchange.expect = False
-            self.inform(exchange, 100, b"Continue", b"")
-
     def _gathered(self, exchange: Exchange) -> None:
-        """The whole body is there: its length is known now, and the upstream can be asked."""
+        """The whole body is there, or as much as whoever waits for it takes; else the upstream can be asked."""
         route = exchange.route
         assert route is not None
-        assert route.upstream is not None
-        exchange.pending = b"".join(self.parts)
-        exchange.length = len(exchange.pending)
-        self.parts = []
-        route.upstream.forward(exchange)
+        if not self.collected(exchange) and route.upstream is not None:
+            route.upstream.forward(exchange)
 
     def _upload(self, exchange: Exchange, data: bytes) -> None:
         """A piece of the request body, while the exchange is under way."""
@@ -324,7 +313,7 @@ class ClientConnection(Answering):
         elif self.parts:
             self.touched = time.monotonic()
             self.parts.append(payload)
-            if exchange.body_done:
+            if exchange.body_done or (self.waiter is not None and exchange.bytes_in > self.most):
                 self._gathered(exchange)
         elif target is None:
             exchange.pending += payload
@@ -406,6 +395,14 @@ class ClientConnection(Answering):
         else:
             reset(self.transport)
 
+    def cut(self, exchange: Exchange) -> None:
+        self.flush(exchange)
+        self._finish(exchange)
+        if self.framed:
+            self._linger()  # without a last chunk
+        else:
+            reset(self.transport)
+
     def answer(self, exchange: Exchange, response: Response) -> None:
         exchange.code = response.code or exchange.code
         if exchange.responding:
@@ -432,16 +429,18 @@ class ClientConnection(Answering):
         exchange.target_side = None
         self.exchange = None
         if self.parts:
-            self.parts = []
+            self.let_go()
         self.state.in_flight -= 1
         route = exchange.route
+        now = exchange.ended = time.monotonic()
         if route is not None and route.settles:
             failure = settle(exchange, route.steps)
             if failure is not None:
                 self.state.trouble("a policy failed to settle", failure, exchange.request_id)
-        now = time.monotonic()
         self.touched = now
         self.state.recorder.record(exchange, now)
+        if exchange.trace is not None:
+            exchange.trace.finish(exchange, now)
 
     # -- flow control and ending
 

@@ -7,6 +7,7 @@ chunk, pause/resume, respond, abort, done.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +19,10 @@ from portico.identity.principal import Principal
 
 if TYPE_CHECKING:
     from portico.edge.edit import Edit
+    from portico.edge.guard.guarded import Guarded
     from portico.edge.plan import CompiledRoute
+    from portico.edge.tap import Tap
+    from portico.edge.tracing.trace import Trace
 
 UNKNOWN_LENGTH: Final = -1  # a body whose length is not known beforehand: chunked towards HTTP/1.1
 NO_BODY: Final = -3
@@ -76,6 +80,14 @@ class Downstream:
 
     def abort(self, exchange: Exchange) -> None:
         """The response can't be completed: end the connection so that the client notices."""
+        raise NotImplementedError
+
+    def cut(self, exchange: Exchange) -> None:
+        """As abort, but what was sent arrives: the response ends where it is, and not as a whole one ends."""
+        raise NotImplementedError
+
+    def gather(self, exchange: Exchange, most: int) -> asyncio.Future[bool]:
+        """Take the whole request body, if it has at most `most` bytes, before a target is asked."""
         raise NotImplementedError
 
     def pause(self) -> None:
@@ -166,7 +178,11 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.upstream = b""  # the address that took it
+        self.tap: Tap | None = None  # reads from the answer what it has cost, where a limit asks for it
+        self.guarded: Guarded | None = None  # what the route's guard has found, and holds
         self.finished = False
+        self.ended = 0.0  # monotonic
+        self.trace: Trace | None = None  # only while tracing is on
 
     def take(self, request: RequestHead) -> None:
         """What the head asks for; the reader itself goes on to the next head."""

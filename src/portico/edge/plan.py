@@ -36,6 +36,7 @@ class CompiledRoute:
         self.buffer = False  # the whole body is taken before the upstream is asked
         self.always = False  # answered however busy the edge is
         self.redact: list[int] = []  # indexes of path segments that no log shows
+        self.paths: tuple[str, ...] = ()  # its patterns
 
 
 class Plan:

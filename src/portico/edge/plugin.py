@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-from portico.contracts import ADMIT, AUTHENTICATE, AUTHORIZE, IDENTIFY, LIMIT, TRANSFORM
+from portico.contracts import ADMIT, AUTHENTICATE, AUTHORIZE, IDENTIFY, LIMIT, TRANSFORM, VALIDATE
 from portico.kernel.plugin import BasePlugin, PluginInfo, PluginType, PolicySpec
 
 FACTORY: Final = "portico.edge.policies.{}:build"
@@ -25,10 +25,10 @@ class RequestId(BasePlugin[dict[str, Any]]):
 
 
 class Access(BasePlugin[dict[str, Any]]):
-    """What may come in at all: client networks, browsers' origins, sizes of bodies."""
+    """What may come in at all: client networks, browsers' origins, sizes of bodies, and what is in them."""
 
     info: ClassVar = PluginInfo(
-        "access", PluginType.SECURITY, order=10, summary="allow and deny lists, CORS, body size"
+        "access", PluginType.SECURITY, order=10, summary="allow and deny lists, CORS, body size, guard"
     )
 
     def policies(self) -> list[PolicySpec]:
@@ -37,6 +37,7 @@ class Access(BasePlugin[dict[str, Any]]):
             _policy("access", ADMIT, 10),
             _policy("cors", ADMIT, 20),
             _policy("body", ADMIT, 30),
+            _policy("guard", VALIDATE, 10),
         ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from portico.edge.accesslog import AccessLog
 from portico.edge.exchange import Exchange, decimal
+from portico.edge.usage import OWN, Cell, Usage
 
 if TYPE_CHECKING:
     from portico.edge.plan import CompiledRoute
@@ -34,7 +35,11 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Count one."""
-        self.buckets[0 if seconds <= FIRST else bisect_left(BOUNDS, seconds)] += 1
+        self.count(bucket_of(seconds), seconds)
+
+    def count(self, bucket: int, seconds: float) -> None:
+        """Count one whose bucket is known."""
+        self.buckets[bucket] += 1
         self.sum += seconds
 
     def add(self, other: Histogram) -> None:
@@ -48,6 +53,11 @@ class Histogram:
         return [list(self.buckets), self.sum, sum(self.buckets)]
 
 
+def bucket_of(seconds: float) -> int:
+    """Where a latency belongs in a histogram."""
+    return 0 if seconds <= FIRST else bisect_left(BOUNDS, seconds)
+
+
 class RouteStats:
     """What is counted of one route; outlives reloads."""
 
@@ -56,7 +66,10 @@ class RouteStats:
         self.log_name = json.dumps(name).encode()
         self.requests: dict[tuple[bytes, int], int] = {}
         self.refused: dict[str, int] = {}
+        self.untold: dict[str, int] = {}  # by what should have told a cost, answers that did not
+        self.guard: dict[tuple[str, str], int] = {}  # by message (request, response) and verdict
         self.latency = Histogram()
+        self.cell: Cell | None = None  # of the usage that was counted last: often the next one's too
 
     def fold(self, into: RouteStats) -> None:
         """Add what is counted here to another's; what exchanges in flight still count here, is counted there."""
@@ -65,6 +78,12 @@ class RouteStats:
         refused = sum(self.refused.values())
         if refused:
             into.refused["-"] = into.refused.get("-", 0) + refused
+        for source, number in self.untold.items():
+            into.untold[source] = into.untold.get(source, 0) + number
+        self.untold = into.untold
+        for found, number in self.guard.items():
+            into.guard[found] = into.guard.get(found, 0) + number
+        self.guard = into.guard
         into.latency.add(self.latency)
         self.requests = into.requests
         self.refused = into.refused
@@ -102,6 +121,7 @@ class Recorder:
 
     def __init__(self, log: AccessLog) -> None:
         self.log = log
+        self.usage = Usage()
         self.routes: dict[str, RouteStats] = {}
         self.upstreams: dict[str, UpstreamStats] = {}
         self.counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
@@ -146,18 +166,26 @@ class Recorder:
         stats = route.stats
         self.total += 1
         usual = exchange.method in METHODS
-        key = (exchange.method if usual else b"OTHER", exchange.status // 100)
+        method = exchange.method if usual else b"OTHER"
+        key = (method, exchange.status // 100)
         stats.requests[key] = stats.requests.get(key, 0) + 1
         seconds = now - exchange.now
-        stats.latency.observe(seconds)
+        bucket = bucket_of(seconds)
+        stats.latency.count(bucket, seconds)
+        if self.usage.on:
+            self.usage.count(exchange, stats, method, bucket, seconds, route.redact)
         if exchange.code:
             self._code(exchange, stats)
         self.log.write(self._line(exchange, route, usual, seconds))
 
     def _code(self, exchange: Exchange, stats: RouteStats) -> None:
+        if self.usage.on:
+            self.usage.refuse(exchange, stats.name)
         limit = exchange.notes.get("limit")
         if limit is not None:
             stats.refused[limit] = stats.refused.get(limit, 0) + 1
+            if self.usage.on and exchange.principal is not None and OWN in exchange.notes:
+                self.usage.limit(exchange.principal, limit)
         if exchange.code == "upstream_truncated":
             self.count("upstream_truncated")
 
@@ -178,7 +206,7 @@ class Recorder:
             b'","principal":', b'"-"' if principal is None else principal.label,
             b',"upstream":"', exchange.upstream,
             b'","code":"', exchange.code.encode() if exchange.code else b"",
-            b'"}\n' if shown is None else b'","tls":' + shown.log_entry + b"}\n",
+            b'"}\n' if shown is None and exchange.trace is None and exchange.guarded is None else ending(exchange),
         ])  # fmt: skip
 
     def _time(self, wall: float) -> bytes:
@@ -219,10 +247,25 @@ class Recorder:
             ],
             "latency": [[r.name, *r.latency.report()] for r in asked],
             "refused": [[r.name, limit, n] for r in asked for limit, n in r.refused.items()],
+            "untold": [[r.name, source, n] for r in asked for source, n in r.untold.items()],
+            "guard": [[r.name, *found, n] for r in asked for found, n in r.guard.items()],
             "upstream": [[u.name, outcome, n] for u in upstreams for outcome, n in u.outcomes.items()],
             "upstream_latency": [[u.name, *u.latency.report()] for u in upstreams],
             "counts": dict(self.counts, access_log_dropped=self.log.dropped) if rest else {},
         }
+
+
+def ending(exchange: Exchange) -> bytes:
+    """The end of a line, with what is only in some."""
+    line = b'"'
+    if exchange.trace is not None and exchange.trace.sampled:
+        line += b',"trace_id":"' + exchange.trace.trace_id + b'"'
+    if exchange.peer_certificate is not None:
+        line += b',"tls":' + exchange.peer_certificate.log_entry
+    guarded = exchange.guarded
+    if guarded is not None and (guarded.request or guarded.response):
+        line += b',"guard":' + guarded.log_entry()
+    return line + b"}\n"
 
 
 def escape(text: bytes) -> bytes:

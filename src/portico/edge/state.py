@@ -13,6 +13,7 @@ from portico.edge.record import Recorder
 
 if TYPE_CHECKING:
     from portico.edge.client import ClientConnection
+    from portico.edge.tracing.trace import Tracer
 
 READ_SIZE: Final = 64 * 1024  # bytes a read; uvloop would read up to 256,000 otherwise
 
@@ -33,6 +34,7 @@ class EdgeState:
         self.on_idle: Callable[[], None] | None = None  # told, while draining, that the last connection has closed
         self.failed: Callable[[str, BaseException, str], None] | None = None  # told of errors nobody expected
         self.principal_key = b""
+        self.tracer: Tracer | None = None  # while tracing is on
         self.second = 0
         self.date = b""
         self.tasks: set[asyncio.Task[Any]] = set()

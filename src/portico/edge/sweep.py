@@ -52,6 +52,8 @@ def held(connection: ClientConnection, exchange: Exchange) -> int:
         size += exchange.bytes_in
     if exchange.target_side is not None:
         size += exchange.target_side.waiting()
+    if exchange.guarded is not None:
+        size += exchange.guarded.held
     return size
 
 

@@ -24,8 +24,10 @@ from portico.edge.listener import Listener
 from portico.edge.plan import CompiledRoute, Plan
 from portico.edge.record import Recorder, RouteStats
 from portico.edge.routes import Table
+from portico.edge.spool import Spool
 from portico.edge.state import EdgeState
 from portico.edge.sweep import part, sweep
+from portico.edge.tracing.spans import Spans
 from portico.errors import PluginError, PorticoError
 from portico.kernel import discovery
 from portico.kernel.channel import AsyncChannel, Message
@@ -34,7 +36,9 @@ from portico.kernel.lifecycle import Lifecycle
 from portico.kernel.order import EDGE, for_role
 from portico.telemetry import logs
 from portico.telemetry.lag import LoopLag
+from portico.telemetry.spool import SpoolKey
 
+USAGE: Final = "usage"  # the plugin that takes in what is counted here
 SWEEP: Final = 0.2  # seconds between two looks for what has waited too long
 ASK_TIMEOUT: Final = 2.0
 PARTING: Final = 0.5  # seconds for the last bytes, when the time for draining is over
@@ -51,10 +55,13 @@ class Worker:
         self._configure_logs(self.snapshot)
         self.lifecycle = Lifecycle([], ServiceContainer())
         self.recorder = Recorder(AccessLog(os.path.join(boot["logs_dir"], "access.log")))
+        self.spool = Spool(boot["spool"], self.recorder.usage)
+        self.spool_key = spool_key(boot["keys"])
         key = bytes.fromhex(boot["keys"]["principal"])
         self.callers = Callers(boot["services_socket"] or "", key)
         self.keeper = Keeper(self.snapshot, os.path.dirname(boot["logs_dir"]), boot["index"])
         self.builder = Builder(self.recorder, self.ask, key, self.callers, self.keeper)
+        self.spans = Spans(self.callers.wire, f"edge-{boot['index']}")
         self.listeners: list[Listener] = []
         self.questions: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.asked = 0
@@ -82,7 +89,9 @@ class Worker:
         await self.keeper.start()
         try:
             state.plan = self.builder.build(self.snapshot, state)
+            state.tracer = self.spans.tracer(self.snapshot.tracing, state.principal_key)
             self.recorder.log.start()
+            self._record_usage()
             self.callers.start()
             self._listen(state)
             loop.add_signal_handler(signal.SIGTERM, self.drain)
@@ -91,10 +100,12 @@ class Worker:
             self.channel.send({"type": "ready"})
             await self._serve(state)
         finally:
+            await self.spans.stop()
             await self.callers.stop()
             await self.keeper.stop()
             await self.lifecycle.stop()
             self.recorder.log.stop()
+            self.spool.stop()
         self.channel.send({"type": "drained", "report": self.counters(state, self.recorder.report())})
 
     def _configure_logs(self, snapshot: contracts.Snapshot) -> None:
@@ -125,6 +136,7 @@ class Worker:
             sweep(state, now)
             self.recorder.log.flush()
             self.keeper.turn(now)
+            self.spool.turn(now)
             self.collector.turn(time.monotonic(), state.in_flight > 0)
             self._idle()
 
@@ -142,6 +154,9 @@ class Worker:
                 self.drain(message.get("accept", 0.0))
             elif kind == "renew":
                 self._renew(state, message["upstream"])
+            elif kind == "keys":
+                self.spool_key = spool_key(message["keys"])
+                self._record_usage()
             elif kind == "ask" and message["what"] == "explain":
                 state.spawn(self._explain(message, state))
             elif kind == "ask":
@@ -160,10 +175,19 @@ class Worker:
             return
         self._configure_logs(snapshot)
         self.snapshot = snapshot
+        state.tracer = self.spans.tracer(snapshot.tracing, state.principal_key)
         self.recorder.log.reopen()
+        self._record_usage()
         for connection in state.connections:
             connection.forwarded.trust(state.plan.trusted)
         self.channel.send({"type": "reloaded", "version": snapshot.version})
+
+    def _record_usage(self) -> None:
+        """Count usage if there is somebody who takes it in."""
+        if self.boot["spool"] and any(plugin.id == USAGE for plugin in self.snapshot.plugins):
+            self.spool.start(self.spool_key)
+        else:
+            self.spool.stop()
 
     async def _change(self, state: EdgeState, snapshot: contracts.Snapshot) -> None:
         """Start what the new snapshot wants, then swap the plan, then stop what nothing wants any longer."""
@@ -265,6 +289,8 @@ class Worker:
         """What the metrics show of this process: what the recorder counted, and what others did."""
         if counters["counts"]:
             counters["counts"].update(self.callers.counts())
+            counters["counts"]["spans_dropped"] = self.spans.dropped
+            counters["counts"].update(self.spool.counts())
             counters["gauges"] = {"connections": len(state.connections), "in_flight": state.in_flight}
         return counters
 
@@ -292,6 +318,11 @@ async def started(snapshot: contracts.Snapshot) -> Lifecycle:
     lifecycle = Lifecycle(for_role(made, EDGE), ServiceContainer())
     await lifecycle.start()
     return lifecycle
+
+
+def spool_key(keys: dict[str, str]) -> SpoolKey | None:
+    """The key of the spool among those that the supervisor knows; None: the services have not told it yet."""
+    return SpoolKey(bytes.fromhex(keys["spool"])) if "spool" in keys else None
 
 
 def resident() -> int:

@@ -9,6 +9,7 @@ from portico.kernel.plugin import (
     PolicySpec,
     ProvidesPolicy,
     ProvidesRouter,
+    ReportsDependencies,
     ReportsHealth,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "PolicySpec",
     "ProvidesPolicy",
     "ProvidesRouter",
+    "ReportsDependencies",
     "ReportsHealth",
     "ServiceContainer",
 ]

@@ -14,7 +14,8 @@ from portico.kernel.plugin import AnyPlugin, BasePlugin, PluginInfo
 GROUP: Final = "portico.plugins"
 # There unless `enabled: false`.
 DEFAULT: Final = (
-    "access", "admin", "api_keys", "auth", "headers", "limits", "public", "request_id", "state", "storage",
+    "access", "admin", "api_keys", "audit", "auth", "detection", "headers", "jobs", "limits", "outbound", "public",
+    "request_id", "scheduler", "state", "storage", "usage", "webhooks",
 )  # fmt: skip
 
 

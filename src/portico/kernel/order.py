@@ -8,10 +8,18 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from portico.errors import PluginError
-from portico.kernel.plugin import AnyPlugin, PluginInfo, ProvidesPolicy, ProvidesRouter
+from portico.kernel.plugin import (
+    AnyPlugin,
+    PluginInfo,
+    ProvidesJobs,
+    ProvidesPolicy,
+    ProvidesRouter,
+    WorksInBackground,
+)
 
 EDGE: Final = "edge"
 SERVICES: Final = "services"
+WORKER: Final = "worker"  # runs jobs, and answers nobody
 
 
 def start_order(infos: Iterable[PluginInfo]) -> list[str]:
@@ -96,8 +104,10 @@ def roles(plugins: Iterable[AnyPlugin]) -> dict[str, frozenset[str]]:
         own = result.get(plugin.info.id, frozenset())
         if isinstance(plugin, ProvidesPolicy):
             own |= {EDGE}
-        if isinstance(plugin, ProvidesRouter):
+        if isinstance(plugin, ProvidesRouter | WorksInBackground):
             own |= {SERVICES}
+        if isinstance(plugin, ProvidesJobs):
+            own |= {SERVICES, WORKER}
         result[plugin.info.id] = own
         for name in plugin.info.requires:
             result[name] = result.get(name, frozenset()) | own

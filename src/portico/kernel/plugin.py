@@ -6,6 +6,7 @@ imported inside the method that uses it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
@@ -15,6 +16,7 @@ from portico.contracts import Mount
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from portico.jobs import Handler, Schedule
     from portico.kernel.container import ServiceContainer
 
 Config = TypeVar("Config")
@@ -119,11 +121,48 @@ class ProvidesRouter(Protocol):
 
 
 @runtime_checkable
+class ProvidesJobs(Protocol):
+    """Brings work that is done in the background: the plugin starts in the services, and in workers.
+
+    It requires the plugin `jobs`. May also have `schedules()`: a sequence of `portico.jobs.Schedule`.
+    """
+
+    def jobs(self) -> Sequence[Handler]:
+        """What runs its kinds of jobs, asked for once, after `start`."""
+        ...
+
+
+@runtime_checkable
+class ProvidesSchedules(Protocol):
+    """Brings schedules of its own."""
+
+    def schedules(self) -> Sequence[Schedule]:
+        """Its schedules, asked for once, after `start`."""
+        ...
+
+
+@runtime_checkable
+class WorksInBackground(Protocol):
+    """Has work of its own, between `start` and `stop`: the plugin starts in the services, with a router or without."""
+
+    background: ClassVar[str]  # what it does there, in a few words
+
+
+@runtime_checkable
 class ReportsHealth(Protocol):
     """Has a dependency whose state /api/v1/public/status shows, by the class's `dependency` or else the plugin's id."""
 
     async def health(self) -> Health:
         """The dependency's state now; answers within a second."""
+        ...
+
+
+@runtime_checkable
+class ReportsDependencies(Protocol):
+    """Has several dependencies, whose states are shown in the same way."""
+
+    async def dependencies(self) -> Mapping[str, Health]:
+        """Name → the dependency's state now; answers within a second."""
         ...
 
 

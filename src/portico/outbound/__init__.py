@@ -1,6 +1,6 @@
 """The one guarded HTTP client for calls to other people's addresses.
 
-aiohttp is imported when a `Client` starts, not before.
+aiohttp is imported with the first call of a `Client`, not before.
 """
 
 from portico.outbound.addresses import Guard

@@ -7,6 +7,7 @@ nobody's service (multicast, documentation, transition) or a cloud's metadata.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from typing import Final
 
@@ -75,35 +76,84 @@ def parse(text: str) -> Address:
     return mapped or address
 
 
+def literal(host: str) -> str:
+    """The address that a host is in itself, in any spelling that some resolver takes (0x7f.1, 2130706433); else ""."""
+    try:
+        return str(parse(host))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+    except (OSError, ValueError):
+        return ""
+
+
 def within(address: Address, networks: Iterable[Network]) -> bool:
     """Whether the address is in one of the networks."""
     return any(address.version == network.version and address in network for network in networks)
 
 
+def named(host: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns is this host, or *. and a domain that it is below."""
+    name = host.rstrip(".").lower()
+    return any(name.endswith(each[1:]) if each.startswith("*.") else name == each for each in patterns)
+
+
 class Guard:
-    """Says of an address whether it may be called: first `deny`, then `allow`, then the table."""
+    """Says of a host and of an address whether it may be called: first `deny`, then `allow`, then the table.
+
+    A host in `hosts` may have private addresses too, but none of those that are never called; a network in `allow` may
+    be any. With `listed`, only what `allow` and `hosts` name may be called, and other names are not even looked up.
+    """
 
     def __init__(
-        self, *, allow_private: bool = False, allow: Iterable[Network] = (), deny: Iterable[Network] = ()
+        self,
+        *,
+        allow_private: bool = False,
+        allow: Iterable[Network] = (),
+        deny: Iterable[Network] = (),
+        hosts: Iterable[str] = (),
+        denied_hosts: Iterable[str] = (),
+        listed: bool = False,
     ) -> None:
         self.allow_private = allow_private
         self.allow = tuple(allow)
         self.deny = tuple(deny)
+        self.hosts = tuple(hosts)
+        self.denied_hosts = tuple(denied_hosts)
+        self.listed = listed
 
-    def permits(self, text: str) -> bool:
-        """Whether a connection to this address, as a socket names it, may be made. What is no address may not."""
+    def knows(self, host: str) -> bool:
+        """Whether the host of a URL may be called at all; what it leads to is another question."""
+        if named(host, self.denied_hosts):
+            return False
+        if not self.listed:
+            return True
+        try:
+            return within(parse(host), self.allow)
+        except ValueError:
+            return named(host, self.hosts)
+
+    def permits(self, text: str, host: str = "") -> bool:
+        """Whether a connection to this address, as a socket names it, may be made for a URL with `host`.
+
+        What is no address may not.
+        """
         try:
             address = parse(text)
         except ValueError:
             return False
-        if within(address, self.deny):
+        if within(address, self.deny) or not self.knows(host or text):
             return False
         if within(address, self.allow):
             return True
         if within(address, NEVER):
             return False
+        by_name = named(host, self.hosts)
         if within(address, PRIVATE):
-            return self.allow_private
+            return self.allow_private or by_name
+        if self.listed and not by_name:
+            return False
         if address.version == 6:
             return address in PUBLIC_6 and not within(address, NOT_PUBLIC_6)
         return True

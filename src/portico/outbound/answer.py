@@ -30,10 +30,15 @@ class Answer:
 
 
 class Decoder:
-    """Undoes one content coding piece by piece, and stops as soon as more than `most` bytes come out."""
+    """Undoes one content coding piece by piece, and stops as soon as more than `most` bytes come out.
 
-    def __init__(self, coding: str, most: int) -> None:
+    With `cut` it only gives `most` bytes, and is then `full`.
+    """
+
+    def __init__(self, coding: str, most: int, cut: bool = False) -> None:
+        self.full = False
         self._most = most
+        self._cut = cut
         self._size = 0
         self._inflate = None
         name = coding.strip().lower()
@@ -51,10 +56,14 @@ class Decoder:
                 piece = self._inflate.decompress(piece, room + 1)
             except zlib.error:
                 raise OutboundMalformed("the answer's content coding is damaged") from None
+        left = self._most - self._size
         self._size += len(piece)
-        if self._size > self._most:
+        if self._size <= self._most:
+            return piece
+        if not self._cut:
             raise OutboundTooLarge(f"the answer is larger than {self._most} bytes")
-        return piece
+        self.full = True
+        return piece[:left]
 
     def finish(self) -> None:
         """The last piece has come; OutboundMalformed when it was not the end."""
@@ -62,15 +71,20 @@ class Decoder:
             raise OutboundMalformed("the answer's content coding breaks off")
 
 
-async def read(pieces: AsyncIterator[bytes], coding: str, most: int) -> bytes:
-    """The whole body, at most `most` bytes of it as it comes and as many decoded; else OutboundTooLarge."""
-    decoder = Decoder(coding, most)
+async def read(pieces: AsyncIterator[bytes], coding: str, most: int, cut: bool = False) -> bytes:
+    """The whole body, at most `most` bytes of it as it comes and as many decoded; else OutboundTooLarge.
+
+    With `cut` the first `most` bytes of a larger one.
+    """
+    decoder = Decoder(coding, most, cut)
     parts: list[bytes] = []
     raw = 0
     async for piece in pieces:
         raw += len(piece)
-        if raw > most:
+        if raw > most and not cut:
             raise OutboundTooLarge(f"the answer is larger than {most} bytes")
         parts.append(decoder.feed(piece))
+        if decoder.full or raw > most:
+            return b"".join(parts)
     decoder.finish()
     return b"".join(parts)

@@ -57,6 +57,19 @@ VARIABLES: Final = (
         check=_given,
     ),
     Variable(
+        "PORTICO_WEBHOOK_SECRET",
+        "The secret by which `portico webhooks listen` verifies what arrives: whsec_…",
+    ),
+    Variable(
+        "PORTICO_URL",
+        "The gateway that `portico detect` and the Python client ask: http://127.0.0.1:8771. Without it, the command "
+        "judges by itself.",
+    ),
+    Variable(
+        "PORTICO_API_KEY",
+        "The API key or access token with which `portico detect` asks a gateway; the Python client takes an API key.",
+    ),
+    Variable(
         "PORTICO_COMPILED",
         "How the edge runs: auto takes compiled modules when they are there and fit the sources, 1 demands them, "
         "0 runs interpreted.",
@@ -72,6 +85,10 @@ VARIABLES: Final = (
         "For the tests: 1 makes a test fail whose PostgreSQL or Redis is missing, instead of skipping it.",
         "0",
         _one_of("0", "1"),
+    ),
+    Variable(
+        "PORTICO_TEST_AMQP",
+        "For the tests: a RabbitMQ, as amqp://USER:PASSWORD@HOST:PORT, on which they make a virtual host of their own.",
     ),
     Variable(
         "PORTICO_TEST_POSTGRES",

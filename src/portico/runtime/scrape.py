@@ -1,4 +1,4 @@
-"""The counters of all edge workers, also of those that are gone."""
+"""The counters of all edge workers and services processes, also of those that are gone."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ class Scraper:
 
     def last(self, child: Child, report: Any) -> None:
         """Take what a worker had counted when it was done."""
-        if child.role == EDGE and isinstance(report, dict):
+        if isinstance(report, dict):
             self.totals().update(child.pid, report)
 
     def retire(self, child: Child, pid: int) -> None:
         """A process is gone; what it had counted stays."""
-        if child.role == EDGE and self._totals is not None:
+        if self._totals is not None:
             self._totals.retire(pid)
 
     def _ask(self, child: Child, pid: int, first: int) -> None:
@@ -109,13 +109,24 @@ class Scraper:
             del self._reading[pid]
             self._check()
 
+    def _reported(self, answers: Answers) -> None:
+        """Take what the services count; their lag is kept with them."""
+        for child, report in answers:
+            if report.get("counts"):
+                self.totals().update(child.pid, {"counts": report["counts"]})
+
     def _check(self) -> None:
         if not self._reading and self._asking is not None:
             waiting, self._asking = self._asking, None
             for done in waiting:
                 done()
 
+    def _served(self, answers: Answers) -> None:
+        for child, report in answers:
+            if "counted" in report:
+                self.totals().update(child.pid, report["counted"])
+
     def _regularly(self) -> None:
         self.scrape(lambda: None)
-        self._gatherer.ask(self._tree.ready(SERVICES), "report", lambda _: None)  # their lag is kept with them
+        self._gatherer.ask(self._tree.ready(SERVICES), "report", self._served)  # their lag is kept with them
         self._loop.later(EVERY, self._regularly)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import MutableMapping
 from typing import Final
 
-from portico.contracts import Backups, Snapshot, Storage
+from portico.contracts import Audit, Backups, Detection, Jobs, Outbound, Snapshot, Storage
 from portico.runtime.options import SERVICES
 
 PASSPHRASE: Final = "PORTICO_PASSPHRASE"
@@ -20,7 +20,19 @@ def take(environ: MutableMapping[str, str]) -> str | None:
 
 
 def for_role(snapshot: Snapshot, role: str) -> Snapshot:
-    """The snapshot as a process of `role` gets it: only the services are told of the database."""
+    """The snapshot as a process of `role` gets it: only the services are told of the database, a proxy, a collector."""
     if role == SERVICES:
         return snapshot
-    return dataclasses.replace(snapshot, storage=Storage(), backups=Backups())
+    tracing = None
+    if snapshot.tracing is not None:
+        tracing = dataclasses.replace(snapshot.tracing, endpoint="", headers={})
+    return dataclasses.replace(
+        snapshot,
+        storage=Storage(),
+        backups=Backups(),
+        audit=Audit(),
+        outbound=Outbound(),
+        jobs=Jobs(),
+        detection=Detection(),
+        tracing=tracing,
+    )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from portico import __version__
 from portico.kernel import compiled
 from portico.runtime.child import READY, Child
+from portico.runtime.gather import Answers
+
+PATIENCE: Final = 0.5  # seconds that a services process, which waits for one, lets the edges take
 
 
 def process_status(child: Child, now: float) -> dict[str, Any]:
@@ -64,6 +67,13 @@ def about(started: float) -> dict[str, Any]:
         "compiled": is_compiled,
         "compiled_reason": reason,
     }
+
+
+def brief(started: float, edges: Answers) -> dict[str, Any]:
+    """The gateway in a few words, for the services; `in_flight` are the requests of the edges that answered."""
+    whole = about(started)
+    told = {name: whole[name] for name in ("version", "uptime")}
+    return {**told, "in_flight": sum(report.get("in_flight", 0) for _, report in edges)}
 
 
 def timestamp(seconds: float) -> str:

@@ -34,7 +34,9 @@ from portico.runtime.restart import Restarter
 from portico.runtime.scrape import Scraper
 from portico.runtime.stopping import Shutdown
 from portico.runtime.tree import Tree
+from portico.telemetry.spool import measure
 
+SPOOL: Final = "spool"  # the folder in the data directory, and its key
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 QUEUE_PATIENCE: Final = 2.0  # seconds in which draining workers should have taken what waits in the accept queue
 CRASH_PATIENCE: Final = 2.0  # seconds in which the workers of a gateway that was killed should have ended
@@ -162,12 +164,13 @@ class Supervisor:
             "role": child.role,
             "index": child.index,
             "snapshot": contracts.dump(secret.for_role(snapshot, child.role)),
-            "keys": self.keys,
+            "keys": self.keys if child.role == EDGE else {"principal": self.keys["principal"]},
             "listeners": listeners,
             "services_socket": str(self.private.path),
             "runtime_dir": str(self.runtime_dir),
             "data_dir": str(self.data_dir),
             "logs_dir": str(self.data_dir / "logs"),
+            "spool": str(self.data_dir / SPOOL) if self.options.runs(SERVICES) else "",  # "": nobody takes it in
         }
         if child.role == SERVICES:
             message["passphrase"] = self.passphrase
@@ -216,6 +219,8 @@ class Supervisor:
                 self.gatherer.answered(child, message)
             case "ask":
                 self._child_asks(child, message)
+            case "keys" if child.role == SERVICES:
+                self._key_told(str(message["keys"][SPOOL]))
             case "taken":
                 child.deaf = True
                 self._queue_taken()
@@ -224,6 +229,14 @@ class Supervisor:
                     self.scraper.last(child, message.get("report"))
             case kind:
                 self.journal.warning(f"{child.name} sent a message nobody knows", kind=str(kind))
+
+    def _key_told(self, key: str) -> None:
+        """The key of the spool, which the vault has and the edge needs; nothing but memory keeps it here."""
+        if self.keys.get(SPOOL) == key:
+            return
+        self.keys[SPOOL] = key
+        for edge in self.tree.of(EDGE):
+            self.tree.send(edge, {"type": "keys", "keys": {SPOOL: key}})
 
     def has_ended(self, child: Child, pid: int) -> None:
         """A process is gone."""
@@ -251,6 +264,11 @@ class Supervisor:
             case "health":
                 dependencies = status.dependencies(self.tree.ready(SERVICES))
                 answer({"body": {"edge": self._half(EDGE), "services": self._half(SERVICES), **dependencies}})
+            case "status":
+                edges = self.tree.ready(EDGE)
+                self.gatherer.ask(
+                    edges, "report", lambda told: answer({"body": status.brief(self.started, told)}), status.PATIENCE
+                )
             case "metrics":
                 self.scraper.scrape(lambda: answer({"body": {"text": self._metrics()}}))
             case what:
@@ -272,6 +290,7 @@ class Supervisor:
             reloads_ok=self.reloads.ok,
             reloads_failed=self.reloads.failed,
             lag=self.scraper.lag(),
+            spool=measure(self.data_dir / SPOOL),
         )
 
     # -- signals and callers

@@ -7,13 +7,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from fastapi import APIRouter, FastAPI
 from fastapi.dependencies import models
+from starlette.types import Scope
 
 import portico
 from portico.contracts import Mount
 from portico.errors import PluginError
 from portico.kernel.plugin import AnyPlugin, ProvidesRouter
 from portico.services import document, problems
-from portico.services.frame import INTERNAL, Frame
+from portico.services.frame import INTERNAL, Frame, Proxies
+from portico.services.tracing import Traced, router
+from portico.telemetry.tracing.process import Tracing
 
 
 @runtime_checkable
@@ -25,8 +28,19 @@ class ProvidesInternal(Protocol):
         ...
 
 
-def build(plugins: Sequence[AnyPlugin], key: bytes) -> Frame:
+@runtime_checkable
+class SeesRefusals(Protocol):
+    """Is told of every answer from 400 on, after it was sent."""
+
+    def refused(self, scope: Scope, status: int) -> None:
+        """`scope` is as the application has left it: with its route, and in its state the principal and the code."""
+        ...
+
+
+def build(plugins: Sequence[AnyPlugin], key: bytes, proxies: Proxies = tuple, tracing: Tracing | None = None) -> Frame:
     """The application of the started plugins; `key` is the one the edge signs principals with (32 bytes).
+
+    `proxies` answers the networks that are trusted to tell a client's address.
 
     The documentation pages are routes of the `public` plugin: FastAPI's own would load their scripts from elsewhere.
     PluginError names a plugin whose router can't be made, or has a path that its mounts don't declare.
@@ -48,7 +62,16 @@ def build(plugins: Sequence[AnyPlugin], key: bytes) -> Frame:
         if isinstance(plugin, ProvidesInternal):
             _include_internal(app, plugin, plugin.info.id)
     _describe(app, mounts)
-    return Frame(app, key)
+    seeing = [plugin.refused for plugin in plugins if isinstance(plugin, SeesRefusals)]
+
+    def refused(scope: Scope, status: int) -> None:
+        for tell in seeing:
+            tell(scope, status)
+
+    if tracing is None:
+        return Frame(app, key, proxies, refused)
+    app.include_router(router(tracing), include_in_schema=False)
+    return Frame(Traced(app, tracing), key, proxies, refused)
 
 
 def forget() -> None:

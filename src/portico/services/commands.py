@@ -20,13 +20,19 @@ PATIENCE: Final = 30.0  # seconds
 async def run(
     name: str, database: Database, vault: Vault, identity: Identity, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    """Do one command of `portico.storage.commands`, with or without a gateway; CommandError when there is none."""
+    """Do one command of `portico.storage.commands` or `portico.jobs.commands`, with or without a gateway.
+
+    CommandError when there is none of that name.
+    """
+    from portico.jobs.commands import COMMANDS as JOBS
+    from portico.storage.audit import acting, operator
     from portico.storage.commands import COMMANDS
 
-    function = COMMANDS.get(name)
+    function = {**COMMANDS, **JOBS}.get(name)
     if function is None:
         raise CommandError(f"there is no command {name!r}")
-    return await function(database, vault, {**arguments, **_of_settings(name, identity)})
+    with acting(operator()):
+        return await function(database, vault, {**arguments, **_of_settings(name, identity)})
 
 
 def _of_settings(name: str, identity: Identity) -> dict[str, Any]:

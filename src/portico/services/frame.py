@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portico.identity.principal import Principal, verify
+from portico.services import callers
 from portico.services.problems import problem
+from portico.storage.audit import Origin, acting
 from portico.telemetry import logs
 
 POLICY_VIOLATION: Final = 1008  # RFC 6455 7.4.1
@@ -25,18 +29,26 @@ SECURITY: Final = {
     "Cache-Control": "no-store",
 }
 
+Proxies = Callable[[], tuple[str, ...]]
+Refusal = Callable[[Scope, int], None]
+
 
 class Frame:
     """ASGI middleware. Puts `request_id` and `principal` (None: anonymous) into `request.state`.
 
     The principal comes from the edge in X-Portico-Principal, signed with `key` for this request. One that can't be
     verified is refused, not ignored. Paths under /_portico/ exist for the edge only, which proves itself in
-    X-Portico-Internal.
+    X-Portico-Internal. What is recorded in the audit trail while a request is handled was done by its caller, from the
+    address that the trusted `proxies` tell; `refused` is told of every answer from 400 on.
     """
 
-    def __init__(self, app: ASGIApp, key: bytes) -> None:
+    def __init__(
+        self, app: ASGIApp, key: bytes, proxies: Proxies = tuple, refused: Refusal = lambda _scope, _status: None
+    ) -> None:
         self._app = app
         self._key = key
+        self._proxies = proxies
+        self._refused = refused
         self._proof = hmac.digest(key, INTERNAL_PROOF, "sha256").hex().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,9 +73,13 @@ class Frame:
             else:
                 await refusal(scope, receive, _Secured(send))
             return
-        with logs.bound(request_id=request_id):
+        secured = _Secured(send)
+        origin = self._origin(scope, principal, request_id)
+        with logs.bound(request_id=request_id), acting(origin):
             try:
-                await self._app(scope, receive, _Secured(send))
+                await self._app(scope, receive, secured)
+                if secured.status >= 400:
+                    self._refused(scope, secured.status)
             except Exception as error:  # answered as a problem already; the server would only log it once more
                 logs.get("portico.services").error("unexpected error", path=scope["path"], exc_info=error)
 
@@ -71,6 +87,12 @@ class Frame:
         if not (path == INTERNAL or path.startswith(INTERNAL + "/")):
             return True
         return hmac.compare_digest(headers.get("x-portico-internal", "").encode("latin-1"), self._proof)
+
+    def _origin(self, scope: Scope, principal: Principal | None, request_id: str) -> Origin:
+        address = callers.address(Request(scope), self._proxies()) if scope["type"] == "http" else ""
+        if principal is None:
+            return Origin("anonymous", "", address, request_id)
+        return Origin(principal.kind, principal.id, address, request_id)
 
     def _verify(self, signed: str, request_id: str) -> Principal | None:
         return verify(signed.encode("latin-1"), request_id.encode("latin-1"), time.time(), self._key)
@@ -81,9 +103,11 @@ class _Secured:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self.status = 0  # of the answer, once it has begun
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.status = message["status"]
             fields = MutableHeaders(scope=message)
             for name, value in SECURITY.items():
                 fields.setdefault(name, value)

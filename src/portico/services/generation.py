@@ -7,16 +7,20 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from portico.contracts import Backups, Boot, PluginSpec, Snapshot, Tokens
+from portico.contracts import Audit, Backups, Boot, Detection, Jobs, Outbound, PluginSpec, Snapshot, Tokens
 from portico.kernel.container import ServiceContainer
 from portico.kernel.discovery import instantiate
 from portico.kernel.lifecycle import Lifecycle
 from portico.kernel.order import SERVICES, for_role
 from portico.services.app import build, forget
 from portico.services.host import Host
+from portico.telemetry.counts import Counts
+from portico.telemetry.tracing.process import Tracing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from portico.jobs.inbox import Inbox
 
 
 class Generation:
@@ -31,23 +35,42 @@ class Generation:
         self._idle = asyncio.Event()
 
     @classmethod
-    async def begin(cls, snapshot: Snapshot, boot: Boot, ask: Callable[[str], Awaitable[dict[str, Any]]]) -> Self:
+    async def begin(
+        cls,
+        snapshot: Snapshot,
+        boot: Boot,
+        ask: Callable[[str], Awaitable[dict[str, Any]]],
+        counts: Counts,
+        role: str = SERVICES,
+        tracing: Tracing | None = None,
+        inbox: Inbox | None = None,
+    ) -> Self:
         """Make and start the plugins of `snapshot` that the services run; PluginError names the one that fails.
 
-        The container has `Host`, `Boot` and `Snapshot`: the last as it is now, while `Host.snapshot` follows reloads.
+        As a WORKER it has those that run jobs, and no application; with an `inbox`, only jobs that it is told.
+
+        The container has `Host`, `Boot`, `Counts`, `Tracing` and `Snapshot`: the last as it is now, while
+        `Host.snapshot` follows reloads.
         """
+        tracing = tracing or Tracing()
         plugins = [instantiate(spec.id, spec.factory, spec.config) for spec in snapshot.plugins]
         host = Host(snapshot, ask)
         services = ServiceContainer()
         services.provide(Host, host)
         services.provide(Boot, boot)
         services.provide(Snapshot, snapshot)
-        lifecycle = Lifecycle(for_role(plugins, SERVICES), services)
+        services.provide(Tracing, tracing)
+        services.provide(Counts, counts)
+        if inbox is not None:
+            services.provide(type(inbox), inbox)
+        lifecycle = Lifecycle(for_role(plugins, role), services)
         host.plugins = lifecycle.plugins
         generation = cls(snapshot, host, lifecycle)
         await lifecycle.start()
         try:
-            generation._app = build(lifecycle.plugins, boot.internal_key)
+            if role == SERVICES:
+                proxies = lambda: host.snapshot.server.trusted_proxies  # noqa: E731
+                generation._app = build(lifecycle.plugins, boot.internal_key, proxies, tracing)
         except BaseException:
             await lifecycle.stop()
             raise
@@ -82,6 +105,7 @@ class Generation:
             forget()
 
 
-def _wanted(snapshot: Snapshot) -> tuple[tuple[PluginSpec, ...], Tokens, Backups]:
+def _wanted(snapshot: Snapshot) -> tuple[tuple[PluginSpec, ...], Tokens, Backups, Audit, Outbound, Jobs, Detection]:
     """What plugins are made of; the rest of a snapshot reaches them as `Host.snapshot`."""
-    return snapshot.plugins, snapshot.identity.tokens, snapshot.backups
+    made_of = (snapshot.backups, snapshot.audit, snapshot.outbound, snapshot.jobs, snapshot.detection)
+    return (snapshot.plugins, snapshot.identity.tokens, *made_of)

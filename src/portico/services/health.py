@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from portico.errors import PorticoError
-from portico.kernel.plugin import AnyPlugin, ReportsHealth
+from portico.kernel.plugin import AnyPlugin, Health, ReportsDependencies, ReportsHealth
+from portico.telemetry import logs
 
 PATIENCE: Final = 1.0  # seconds for one dependency's answer
 EVERY: Final = 5.0
@@ -29,12 +30,23 @@ class Dependencies:
             for plugin in plugins
             if isinstance(plugin, ReportsHealth)
         }
-        found = await asyncio.gather(*(self._one(name, plugin) for name, plugin in asked.items()))
-        return dict(zip(asked, found, strict=True))
+        several = [plugin for plugin in plugins if isinstance(plugin, ReportsDependencies)]
+        found = await asyncio.gather(
+            *(self._one(name, plugin) for name, plugin in asked.items()),
+            *(self._several(plugin) for plugin in several),
+        )
+        return {name: state for states in found for name, state in states.items()}
 
-    async def _one(self, name: str, plugin: ReportsHealth) -> State:
+    async def _several(self, plugin: ReportsDependencies) -> dict[str, State]:
+        try:
+            found = await asyncio.wait_for(plugin.dependencies(), PATIENCE)
+        except Exception as error:  # the plugin's own code; the others' states are told all the same
+            logs.get("portico.services").error("a plugin does not tell its dependencies", cause=type(error).__name__)
+            return {}
+        return {name: self._state(name, health, health.latency or 0.0) for name, health in found.items()}
+
+    async def _one(self, name: str, plugin: ReportsHealth) -> dict[str, State]:
         began = time.monotonic()
-        status, detail, latency = "unknown", "", None
         try:
             health = await asyncio.wait_for(plugin.health(), PATIENCE)
         except TimeoutError:
@@ -42,14 +54,22 @@ class Dependencies:
         except Exception as error:  # the plugin's own code; whatever it is, its dependency can't be said to be well
             failed = str(error) if isinstance(error, PorticoError) else type(error).__name__
         else:
-            status, detail, latency = "ok" if health.ok else "down", health.detail, health.latency
-            failed = health.last_error or ("" if health.ok else health.detail or "it is down")
+            seconds = time.monotonic() - began if health.latency is None else health.latency
+            return {name: self._state(name, health, seconds)}
+        self._failed[name] = failed
+        return {name: _told("unknown", failed, time.monotonic() - began, failed)}
+
+    def _state(self, name: str, health: Health, seconds: float) -> State:
+        failed = health.last_error or ("" if health.ok else health.detail or "it is down")
         if failed:
             self._failed[name] = failed
-        seconds = time.monotonic() - began if latency is None else latency
-        return {
-            "status": status,
-            "detail": detail or failed,
-            "latency_ms": round(seconds * 1000, 2),
-            "last_error": self._failed.get(name),
-        }
+        return _told("ok" if health.ok else "down", health.detail or failed, seconds, self._failed.get(name))
+
+
+def _told(status: str, detail: str, seconds: float, last_error: str | None) -> State:
+    return {
+        "status": status,
+        "detail": detail,
+        "latency_ms": round(seconds * 1000, 2),
+        "last_error": last_error,
+    }

@@ -15,7 +15,7 @@ class Host:
     """The snapshot that is served, the plugins that run here, and a way to ask the supervisor.
 
     `leaving` is set when these plugins are about to stop: what would go on for ever ends its answers then. `ask(what)`
-    answers the supervisor's body for "health" or "metrics"; TimeoutError when it takes over a second.
+    answers the supervisor's body for "health", "status" or "metrics"; TimeoutError when it takes over a second.
     """
 
     def __init__(self, snapshot: Snapshot, ask: Callable[[str], Awaitable[dict[str, Any]]]) -> None:

@@ -22,8 +22,12 @@ class JsonError(ValueError):
     """The text is no JSON, or JSON that readers disagree about."""
 
 
-def parse(data: bytes) -> Any:
-    """The value of a JSON text.
+class NotUtf8(JsonError):
+    """The bytes are no text."""
+
+
+def parse(data: bytes, any_text: bool = False) -> Any:
+    """The value of a JSON text. `any_text` takes every character in values (never in names): whoever asks checks them.
 
     JsonError, without a word of the text, for what is not UTF-8 or not JSON, for names that come twice in an object,
     NaN and infinities (1e999 too), numbers longer than 40 characters, NUL and lone surrogates, and more than 64 levels.
@@ -31,14 +35,14 @@ def parse(data: bytes) -> Any:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise JsonError(f"it is not UTF-8 at byte {error.start}") from None
+        raise NotUtf8(f"it is not UTF-8 at byte {error.start}") from None
     try:
         value = _Decoder().decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"it is not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise JsonError("it is nested too deeply") from None
-    _check(value)
+    check(value, names_only=any_text)
     return value
 
 
@@ -73,16 +77,21 @@ def _int(text: str) -> int:
     return int(text)
 
 
-def _check(value: Any) -> None:
-    """Depth and characters, without recursion."""
+def check(value: Any, names_only: bool = False) -> None:
+    """Depth and characters of a JSON value, without recursion; JsonError for what `parse` does not take.
+
+    `names_only` looks at the characters of names, and leaves those of values alone.
+    """
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for each in level:
             if isinstance(each, str):
-                _characters(each)
+                if not names_only:
+                    _characters(each)
             elif isinstance(each, dict):
-                below += each.keys()
+                for name in each:
+                    _characters(name)
                 below += each.values()
             elif isinstance(each, list):
                 below += each
@@ -104,16 +113,30 @@ def _characters(text: str) -> None:
 class JsonRequest(Request):
     """A request whose JSON is read by `parse`."""
 
+    any_text = False
+    not_text = 400
+
     async def json(self) -> Any:
-        """The body's value; Refused (400) when it is no JSON as `parse` wants it."""
+        """The body's value; Refused (400; `not_text` where it is not UTF-8) when it is no JSON as `parse` wants it."""
         try:
-            return parse(await self.body())
+            return parse(await self.body(), self.any_text)
         except JsonError as error:
-            raise Refused(400, "bad_json", f"the body can't be read: {error}", "send one JSON text in UTF-8") from None
+            status = self.not_text if isinstance(error, NotUtf8) else 400
+            detail = f"the body can't be read: {error}"
+            raise Refused(status, "bad_json", detail, "send one JSON text in UTF-8") from None
+
+
+class TextRequest(JsonRequest):
+    """The same, but values may have any character: their schema says where one is wrong. Bytes that are none: 422."""
+
+    any_text = True
+    not_text = 422
 
 
 class StrictRoute(APIRoute):
     """A route that takes its JSON strictly, and nothing else where it takes JSON."""
+
+    request_type: type[JsonRequest] = JsonRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, behind our reader."""
@@ -121,7 +144,7 @@ class StrictRoute(APIRoute):
         takes_json = self.body_field is not None
 
         async def strict(request: Request) -> Response:
-            ours = JsonRequest(request.scope, request.receive)
+            ours = self.request_type(request.scope, request.receive)
             # A body that is missing altogether is told as such by the schema.
             if takes_json and not is_json(request.headers.get("content-type", "")) and await ours.body():
                 detail = "the body must be application/json"
@@ -139,6 +162,12 @@ def is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def router(tag: str) -> APIRouter:
+class TextRoute(StrictRoute):
+    """A route whose schema checks the characters of every value itself."""
+
+    request_type = TextRequest
+
+
+def router(tag: str, route: type[StrictRoute] = StrictRoute) -> APIRouter:
     """An empty router whose routes read strictly."""
-    return APIRouter(tags=[tag], route_class=StrictRoute)
+    return APIRouter(tags=[tag], route_class=route)

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from portico.kernel.channel import AsyncChannel, Message
 from portico.telemetry import logs
+from portico.telemetry.counts import Counts
 from portico.telemetry.lag import LoopLag
+from portico.telemetry.tracing.process import Tracing
 
 ASK_TIMEOUT: Final = 1.0  # seconds
 
@@ -22,8 +24,10 @@ class Link:
     def __init__(self, channel: AsyncChannel) -> None:
         self.channel = channel
         self.orders: asyncio.Queue[Message] = asyncio.Queue()
+        self.counts = Counts()
         self.requests = 0  # handled, for the report
         self.dependencies: dict[str, dict[str, Any]] = {}  # as last seen, for the report
+        self.tracing: Tracing | None = None  # whose counters are in the report
         self._born = time.monotonic()
         self._lag = LoopLag(asyncio.get_running_loop())
         self._last = 0
@@ -94,6 +98,10 @@ class Link:
             "requests": self.requests,
             "lag": lag,
             "dependencies": self.dependencies,
+            "counted": {
+                **self.counts.report(),
+                "counts": {} if self.tracing is None else self.tracing.counts(),
+            },
         }
 
 

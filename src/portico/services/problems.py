@@ -12,6 +12,7 @@ from fastapi.exceptions import HTTPException as FastAPIHTTPException
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from portico.errors import AccountError, Busy, Invalid, Missing, Reused, StorageError, Taken, Unknown
 from portico.telemetry import logs
@@ -61,10 +62,18 @@ class Refused(FastAPIHTTPException):
     """Raised by a service to answer with a problem; what isn't said is taken from what is usual for the status."""
 
     def __init__(
-        self, status: int, code: str = "", detail: str = "", hint: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str = "",
+        detail: str = "",
+        hint: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        about: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(status, detail, dict(headers) if headers else None)
         self.code = code
+        self.about = about  # the person (id, tenant) whom a stranger claims to be: for the audit trail, not the caller
         self.hint = hint
 
 
@@ -72,6 +81,12 @@ class ProblemResponse(JSONResponse):
     """A JSON answer of the media type for problems."""
 
     media_type = MEDIA_TYPE
+    code = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; the code is left in the request's state, for whoever records refusals."""
+        scope.setdefault("state", {})["code"] = self.code
+        await super().__call__(scope, receive, send)
 
 
 def problem(
@@ -99,7 +114,9 @@ def problem(
     if errors is not None:
         body["errors"] = errors
     fields = {"WWW-Authenticate": CHALLENGE} if status == 401 else {}
-    return ProblemResponse(body, status, {**fields, **(headers or {}), "Cache-Control": "no-store"})
+    response = ProblemResponse(body, status, {**fields, **(headers or {}), "Cache-Control": "no-store"})
+    response.code = name
+    return response
 
 
 def install(app: FastAPI) -> None:
@@ -120,6 +137,8 @@ async def _http(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     said = error.detail if isinstance(error.detail, str) and error.detail != _phrase(error.status_code) else ""
     code, hint = (error.code, error.hint) if isinstance(error, Refused) else ("", "")
+    if isinstance(error, Refused) and error.about is not None:
+        request.scope.setdefault("state", {})["about"] = error.about
     return problem(request_id(request), error.status_code, code, said, hint, headers=error.headers)
 
 

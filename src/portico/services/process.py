@@ -1,13 +1,14 @@
 """The services process: takes its orders from the supervisor, runs the plugins and serves their routes.
 
-From the supervisor: `boot` (once, first), `reload`, `drain`, `ask` what="report" or "call", `answer`. To it: `ready`,
-`failed`, `reloaded`, `refused`, `drained`, `answer`, `ask` what="health". SIGTERM is a drain. When the channel closes,
-the supervisor is gone and so is this process, at once.
+From the supervisor: `boot` (once, first), `reload`, `drain`, `ask` what="report" or "call", `answer`. To it: `keys` (of
+the vault, for the edge), `ready`, `failed`, `reloaded`, `refused`, `drained`, `answer`, `ask` what="health".
+SIGTERM is a drain. When the channel closes, the supervisor is gone and so is this process, at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
@@ -28,8 +29,11 @@ from portico.services.frame import INTERNAL
 from portico.services.generation import Generation
 from portico.services.health import EVERY
 from portico.services.link import Link
+from portico.services.reloads import recorded
 from portico.services.server import Server, make
 from portico.telemetry import logs
+from portico.telemetry.spool import SpoolKey
+from portico.telemetry.tracing.process import Tracing
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -73,6 +77,7 @@ class ServicesProcess:
         self._boot = contracts.Boot("")
         self._drain = 0.0
         self._leaving = False
+        self._tracing = Tracing()
 
     async def live(self, boot: Message) -> int:
         """Start, serve, obey; the exit code."""
@@ -88,6 +93,7 @@ class ServicesProcess:
         gc.freeze()  # what was loaded stays; __main__ has switched the collector off for as long
         gc.enable()
         self._link.do = self._do
+        self._tell_keys()
         self._link.channel.send({"type": "ready"})
         watching = asyncio.create_task(self._watch())
         while (order := await self._link.orders.get())["type"] == "reload":
@@ -98,7 +104,7 @@ class ServicesProcess:
         server.should_exit = True
         await serving
         await self.stop(self._drain)
-        self._link.channel.send({"type": "drained"})
+        self._link.channel.send({"type": "drained", "report": self._link.counts.report()})
         return 0
 
     async def _leave(self, server: Server) -> None:
@@ -118,11 +124,17 @@ class ServicesProcess:
         key = bytes.fromhex(boot["keys"]["principal"])
         self._boot = contracts.Boot(boot["data_dir"], boot["index"], boot.get("passphrase"), key)
         self._drain = snapshot.server.limits.drain
-        self._current = await Generation.begin(snapshot, self._boot, self._link.ask)
+        self._tracing = Tracing(self._name)
+        await self._tracing.configure(snapshot.tracing)
+        self._link.tracing = self._tracing
+        self._current = await self._begin(snapshot)
         os.nice(NICENESS)  # not before: what waits for a new process should not wait longer than it must
         inherited = boot.get("listeners")
         sock = socket.socket(fileno=inherited[0]["fd"]) if inherited else bind(Path(boot["services_socket"]))
         return make(self.handle, self._drain), sock
+
+    async def _begin(self, snapshot: contracts.Snapshot) -> Generation:
+        return await Generation.begin(snapshot, self._boot, self._link.ask, self._link.counts, tracing=self._tracing)
 
     def _log(self, snapshot: contracts.Snapshot) -> None:
         logs.configure(snapshot.log_level, snapshot.log_format, sys.stderr, process=self._name)
@@ -149,23 +161,45 @@ class ServicesProcess:
 
     async def _reload(self, text: str) -> None:
         snapshot = contracts.load(text)
+        if not await self._taken_up(snapshot):
+            return
+        self._drain = snapshot.server.limits.drain
+        self._log(snapshot)
+        await self._tracing.configure(snapshot.tracing)
+        self._tell_keys()
+        self._link.channel.send({"type": "reloaded", "version": snapshot.version})
+        await self._record(snapshot)
+
+    async def _taken_up(self, snapshot: contracts.Snapshot) -> bool:
+        """Serve by `snapshot`; False when its plugins can't start, and then what runs goes on."""
         current = self._current
         assert current is not None
         if current.serves(snapshot):
             current.host.snapshot = snapshot
-        else:
-            try:
-                self._current = await Generation.begin(snapshot, self._boot, self._link.ask)
-            except Exception as error:  # what runs goes on
-                sentence = _sentence("reload refused", error)
-                self._link.channel.send({"type": "refused", "version": snapshot.version, "error": sentence})
-                return
-            task = asyncio.create_task(self._retire(current, self._drain))
-            self._retiring.add(task)
-            task.add_done_callback(self._retired)
-        self._drain = snapshot.server.limits.drain
-        self._log(snapshot)
-        self._link.channel.send({"type": "reloaded", "version": snapshot.version})
+            return True
+        try:
+            self._current = await self._begin(snapshot)
+        except Exception as error:
+            sentence = _sentence("reload refused", error)
+            self._link.channel.send({"type": "refused", "version": snapshot.version, "error": sentence})
+            return False
+        task = asyncio.create_task(self._retire(current, self._drain))
+        self._retiring.add(task)
+        task.add_done_callback(self._retired)
+        return True
+
+    async def _record(self, snapshot: contracts.Snapshot) -> None:
+        """Record that another configuration is served; of several services processes the first does."""
+        assert self._current is not None
+        if self._boot.index == 0:
+            await recorded(self._current.lifecycle.services, snapshot)
+
+    def _tell_keys(self) -> None:
+        """The edge seals what it counts with a key of the vault's; it asks nobody, so the supervisor hands it on."""
+        assert self._current is not None
+        services = self._current.lifecycle.services
+        if services.has(SpoolKey):
+            self._link.channel.send({"type": "keys", "keys": {"spool": services.get(SpoolKey).secret.hex()}})
 
     async def _retire(self, generation: Generation, patience: float) -> None:
         try:
@@ -179,6 +213,9 @@ class ServicesProcess:
         gc.unfreeze()
         gc.collect()
         gc.freeze()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
 
     async def stop(self, patience: float) -> None:
         """Stop the plugins of this generation and of older ones."""
@@ -186,6 +223,7 @@ class ServicesProcess:
             await self._retire(self._current, patience)
         if self._retiring:
             await asyncio.wait(self._retiring, timeout=patience)
+        await self._tracing.stop()
 
 
 class _Parting:

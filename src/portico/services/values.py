@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from portico.errors import Invalid
 from portico.storage.accounts import rules
@@ -25,6 +27,19 @@ def _rule(check: Callable[[Any], str]) -> AfterValidator:
             raise ValueError(str(error)) from None
 
     return AfterValidator(checked)
+
+
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def _instant(value: Any) -> datetime:
+    """A moment as RFC 3339 5.6 writes it; a `+` that a URL has made a blank is told."""
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError("must be a moment such as 2026-01-31T12:00:00Z (in a URL, + is written %2B)")
+    try:
+        return datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise ValueError("is a moment that no calendar or clock has") from None
 
 
 Label = Annotated[
@@ -57,6 +72,7 @@ Cursor = Annotated[
 Tenant = Annotated[
     str | None, Query(pattern=rf"^{rules.NAME_PATTERN}$", description="Another tenant, where the caller may act for it")
 ]
+Instant = Annotated[datetime, BeforeValidator(_instant)]  # of a query
 
 
 class Body(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from portico.services.values import Body
 from portico.storage.accounts.records import KeyRecord, Person
@@ -18,7 +18,10 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[datetime, PlainSerializer(moment, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(moment, return_type=Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]),
+]
 
 
 class View(BaseModel):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from portico.errors import StateUnavailable
 from portico.state.connections import CONNECT, Backoff, Connector, close, connect, encode
 from portico.state.store import StoreHealth
+from portico.telemetry import tracing
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -92,9 +93,11 @@ class Link:
         command = encode(parts)
         if len(self._pending) >= MOST_PENDING or self._unsent + len(command) > MOST_UNSENT:
             raise StateUnavailable("too much is asked of Redis at once")
-        answer = await self._send(command)
-        if isinstance(answer, Exception):
-            raise answer
+        name = parts[0].decode()
+        with tracing.span(name, tracing.CLIENT, {"db.system.name": "redis", "db.operation.name": name}):
+            answer = await self._send(command)
+            if isinstance(answer, Exception):
+                raise answer
         return answer
 
     def health(self) -> StoreHealth:

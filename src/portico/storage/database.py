@@ -15,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from portico.errors import StorageError, StorageUnavailable
 from portico.storage import changes, failures, migrations
+from portico.storage.audit import trail
+from portico.storage.tracing import observe
+from portico.telemetry import tracing
 
 if TYPE_CHECKING:
     from portico.storage.sqlite import Connector
@@ -34,6 +37,7 @@ class Database:
         self.url = url
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = data_dir / url.removeprefix("sqlite:///") if self.dialect == SQLITE else None  # SQLite's file
+        self.trail: trail.Trail | None = None  # given by `open_database`; what must be audited can't be done without
         self._key = key
         self._data_dir = data_dir
         self._turn: asyncio.Lock | None = None  # SQLite has one writer at a time
@@ -64,7 +68,9 @@ class Database:
             await self.close()
 
     async def close(self) -> None:
-        """Close every connection; may be called twice."""
+        """Close every connection, after the head of this process's chain was published; may be called twice."""
+        if self.trail is not None:
+            await self.trail.publish()
         reader, writer, self._reader, self._writer = self._reader, self._writer, None, None
         for engine in (reader, writer):
             if engine is not None:
@@ -92,8 +98,12 @@ class Database:
                 await session.connection()
             with failures.told(connecting=False):
                 yield session
+                await trail.settle(session, self.dialect, self.trail)
                 await changes.settle(session, self.dialect)
-                await session.commit()
+                with tracing.span("COMMIT", tracing.CLIENT, {"db.system.name": self.dialect}):
+                    await session.commit()
+                if self.trail is not None:
+                    self.trail.committed(session)
 
     async def ping(self) -> float:
         """Seconds that the database takes to answer."""
@@ -121,18 +131,21 @@ class Database:
             from portico.storage import postgresql
 
             self._writer = postgresql.engine(self.url)
+            observe(self._writer.sync_engine, self.dialect)
             self._reader = self._writer.execution_options(postgresql_readonly=True)
             return
         from portico.storage import sqlite
 
         registry.register("sqlite.aiosqlcipher", sqlite.__name__, "Dialect")
         self._turn = asyncio.Lock()
-        write = sqlite.connector(self.path, self._secret())
+        write = sqlite.connector(self.path, self._secret(), wait=sqlite.TRY)
         async with self._alone():
             with failures.told():
-                await asyncio.to_thread(sqlite.prepare, self.path, write)
+                await asyncio.to_thread(sqlite.prepare, self.path, sqlite.connector(self.path, self._secret()))
         self._writer = sqlite.engine(write, "BEGIN IMMEDIATE", 1)
         self._reader = sqlite.engine(self.connector(), "BEGIN", sqlite.READERS)
+        for engine in (self._writer, self._reader):
+            observe(engine.sync_engine, self.dialect)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

@@ -35,6 +35,12 @@ def made_at(id: str) -> datetime:  # noqa: A002
     return datetime.fromtimestamp((UUID(id).int >> 80) / 1000, UTC)
 
 
+def first(moment: datetime) -> str:
+    """What is not above any id that `uuid7` makes from `moment` on, to the millisecond; times before 1970 are 1970."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return str(UUID(int=(milliseconds & (1 << 48) - 1) << 80))
+
+
 def now() -> datetime:
     """The present, with its time zone, UTC."""
     return datetime.now(UTC)

@@ -18,6 +18,8 @@ BUSY: Final = 10.0  # seconds to wait for a connection of the pool
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 UPGRADE_LOCK: Final = 0x706F72746963  # advisory locks: any number that nobody else takes
 CHANGES_LOCK: Final = UPGRADE_LOCK + 1
+AUDIT_LOCK: Final = UPGRADE_LOCK + 2
+SCHEDULES_LOCK: Final = UPGRADE_LOCK + 7
 CHANNEL: Final = "portico_changes"
 
 

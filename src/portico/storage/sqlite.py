@@ -18,6 +18,7 @@ import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi, SQLiteDialect_aiosqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlcipher3 import dbapi2  # type: ignore[import-untyped]
@@ -25,10 +26,12 @@ from sqlcipher3 import dbapi2  # type: ignore[import-untyped]
 from portico.errors import StorageError
 
 BUSY: Final = 15.0  # seconds that a connection waits while another process writes
+TRY: Final = 0.05  # seconds of one try to begin writing: SQLite asks less and less often, so a long one may never win
 PATIENCE: Final = 30.0  # seconds for another process to migrate
 POLL: Final = 0.02
 READERS: Final = 4
 CHUNK: Final = 64  # rows that aiosqlite takes at a time
+LOCKED: Final = "is locked"
 WAL_KEPT: Final = 64 * 1024 * 1024  # bytes to which the WAL is cut back after it was larger
 
 Connector = Callable[[], Any]
@@ -65,11 +68,14 @@ class Dialect(SQLiteDialect_aiosqlite):
         return AsyncAdapt_aiosqlite_dbapi(_Driver, dbapi2)  # type: ignore[arg-type]
 
 
-def connector(path: Path, key: bytes, *, readonly: bool = False) -> Connector:
-    """A function that opens one connection; it blocks for about a millisecond."""
+def connector(path: Path, key: bytes, *, readonly: bool = False, wait: float = BUSY) -> Connector:
+    """A function that opens one connection; it blocks for about a millisecond.
+
+    Statements wait `wait` seconds for another process that writes.
+    """
 
     def connect() -> Any:
-        connection = dbapi2.connect(str(path), timeout=BUSY, isolation_level=None, cached_statements=256)
+        connection = dbapi2.connect(str(path), timeout=wait, isolation_level=None, cached_statements=256)
         try:
             for pragma in _pragmas(key, readonly):
                 connection.execute(pragma).fetchall()
@@ -106,7 +112,15 @@ def engine(connect: Connector, begin: str, size: int) -> AsyncEngine:
     )
 
     def started(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                connection.exec_driver_sql(begin)
+            except OperationalError as error:
+                if LOCKED not in str(error.orig) or time.monotonic() >= until:
+                    raise
+            else:
+                return
 
     event.listen(made.sync_engine, "begin", started)
     return made

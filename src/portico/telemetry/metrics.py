@@ -8,8 +8,16 @@ Each edge worker reports plain JSON (all counts since it began):
     upstream          [[upstream, outcome, count], …]
     upstream_latency  as latency, by upstream
     refused           [[route, limit, count], …]
+    guard             [[route, message, verdict, count], …]
     gauges            {"connections": n, "in_flight": n}
     counts            {"connections_accepted": n, "upstream_truncated": n, "access_log_dropped": n, …}
+
+Each services process reports what `portico.telemetry.counts` counted:
+
+    services          [[name, label, …, count], …]
+    workers           the same of workers of their own, alike from every process; the largest value is shown
+    services_seconds  as latency, by name:label
+    services_gauges   [[name, label, …, value], …]; the largest of all processes' values is shown
 """
 
 from __future__ import annotations
@@ -27,6 +35,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from portico.telemetry import counts as served
+from portico.telemetry.spool import Measures
+
 Report = Mapping[str, Any]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,6 +52,11 @@ COUNTS: Final = {
     "key_lookups": "API keys asked of the services because the edge did not know them, or not well enough.",
     "token_cache_hits": "Tokens that were verified before.",
     "token_cache_misses": "Tokens that had to be verified.",
+    "spans_exported": "Spans that the collector has taken.",
+    "spans_dropped": "Spans dropped because the collector, or the services, did not take them in time.",
+    "usage_lost": "Requests whose usage could not be kept.",
+    "usage_merged": "Rows of usage that were merged with others because the spool could not be written.",
+    "requests_recent_dropped": "Requests in detail dropped because the spool could not be written, or was too full.",
 }
 GAUGES: Final = {"connections": "Client connections open now.", "in_flight": "Requests in flight now."}
 
@@ -63,10 +79,16 @@ class _Sums:
 
     def __init__(self) -> None:
         self.bounds: list[float] = []
-        self.counters: dict[str, dict[tuple[str, ...], int]] = {"requests": {}, "upstream": {}, "refused": {}}
-        self.histograms: dict[str, dict[str, _Histogram]] = {"latency": {}, "upstream_latency": {}}
+        self.counters: dict[str, dict[tuple[str, ...], int]] = {
+            "requests": {}, "upstream": {}, "refused": {}, "untold": {}, "guard": {}, "services": {},
+        }  # fmt: skip
+        self.histograms: dict[str, dict[str, _Histogram]] = {
+            "latency": {}, "upstream_latency": {}, "services_seconds": {},
+        }  # fmt: skip
         self.counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
         self.gauges: dict[str, int] = dict.fromkeys(GAUGES, 0)
+        self.largest: dict[tuple[str, ...], float] = {}
+        self.workers: dict[tuple[str, ...], int] = {}
 
     def add(self, report: Report, *, alive: bool) -> None:
         """Add a worker's report; the gauges of one that is gone are not counted."""
@@ -79,11 +101,17 @@ class _Sums:
             for label, buckets, seconds, _count in report.get(name, ()):
                 histogram = histograms.setdefault(label, _Histogram(len(self.bounds) + 1))
                 histogram.add(buckets, seconds)
+        for *labels, count in report.get("workers", ()):  # sums that never fall, also when their reader is gone
+            key = tuple(labels)
+            self.workers[key] = max(count, self.workers.get(key, count))
         for name, count in report.get("counts", {}).items():
             self.counts[name] = self.counts.get(name, 0) + count
         if alive:
             for name, value in report.get("gauges", {}).items():
                 self.gauges[name] = self.gauges.get(name, 0) + value
+            for *labels, value in report.get("services_gauges", ()):
+                key = tuple(labels)
+                self.largest[key] = max(value, self.largest.get(key, value))
 
     def report(self) -> Report:
         """The sum in the form of a report, without gauges."""
@@ -95,6 +123,7 @@ class _Sums:
                 for name, histograms in self.histograms.items()
             },
             "counts": self.counts,
+            "workers": [[*key, count] for key, count in self.workers.items()],
         }
 
 
@@ -130,6 +159,7 @@ class Totals:
         reloads_ok: int,
         reloads_failed: int,
         lag: Mapping[str, float] | None = None,
+        spool: Measures | None = None,
     ) -> str:
         """Everything in Prometheus' text format 0.0.4 (CONTENT_TYPE); `lag` in seconds by process."""
         sums = _Sums()
@@ -141,6 +171,7 @@ class Totals:
             _counter("portico_config_reloads", "Configuration reloads.", ["result"],
                      {("ok",): reloads_ok, ("failed",): reloads_failed}),
             _lag(lag or {}),
+            *_spool(spool),
             _info(version, python, compiled),
         ]  # fmt: skip
         return generate_latest(_Fixed(families)).decode()
@@ -164,10 +195,36 @@ def _families(sums: _Sums) -> Iterator[Metric]:
     yield _histogram("portico_upstream_seconds", "Seconds until an upstream's response was complete.",
                      "upstream", sums.bounds, histograms["upstream_latency"])  # fmt: skip
     yield _counter("portico_limit_refused", "Requests that a limit refused.", ["route", "limit"], counters["refused"])
+    yield _counter("portico_limit_cost_untold", "Answers that did not tell what they had cost: the estimate stands.",
+                   ["route", "cost"], counters["untold"])  # fmt: skip
+    yield _counter("portico_guard", "Messages that a guard has judged, or could not.", ["route", "message", "verdict"],
+                   counters["guard"])  # fmt: skip
+    yield from _served(sums)
     for name, value in sums.gauges.items():
         yield GaugeMetricFamily(f"portico_{name}", GAUGES.get(name, name), value)
     for name, count in sums.counts.items():
         yield CounterMetricFamily(f"portico_{name}", COUNTS.get(name, name), count)
+
+
+def _served(sums: _Sums) -> Iterator[Metric]:
+    for name, (text, labels) in served.GAUGES.items():
+        family = GaugeMetricFamily(f"portico_{name}", text, labels=list(labels))
+        for key, value in sorted(sums.largest.items()):
+            if key[0] == name:
+                family.add_metric(key[1:], value)
+        yield family
+    for name, (text, labels) in served.COUNTERS.items():
+        found = {key[1:]: count for key, count in sums.counters["services"].items() if key[0] == name}
+        yield _counter(f"portico_{name}", text, list(labels), found)
+        apart = {key[1:]: count for key, count in sums.workers.items() if key[0] == name}
+        yield _counter(f"portico_worker_{name}", f"Of workers of their own: {text}", list(labels), apart)
+    for name, (text, label) in served.HISTOGRAMS.items():
+        of_it = {
+            key.partition(":")[2]: histogram
+            for key, histogram in sums.histograms["services_seconds"].items()
+            if key.partition(":")[0] == name
+        }
+        yield _histogram(f"portico_{name}", text, label, sums.bounds, of_it)
 
 
 def _counter(name: str, text: str, labels: list[str], values: Mapping[tuple[str, ...], int]) -> Metric:
@@ -196,6 +253,18 @@ def _lag(lag: Mapping[str, float]) -> Metric:
     for process, seconds in sorted(lag.items()):
         family.add_metric([process], seconds)
     return family
+
+
+def _spool(measures: Measures | None) -> Iterator[Metric]:
+    if measures is None:
+        return
+    yield GaugeMetricFamily("portico_spool_bytes", "Bytes of the spool's segments.", measures.bytes)
+    text = "Seconds since all that was in the spool had been taken in."
+    yield GaugeMetricFamily("portico_spool_age_seconds", text, measures.age)
+    text = "Records of the spool that were not taken in because they had been altered or can't be kept."
+    yield CounterMetricFamily("portico_spool_records_refused", text, measures.refused)
+    text = "Records of the spool that were not there, though later ones were."
+    yield CounterMetricFamily("portico_spool_records_missing", text, measures.missing)
 
 
 def _info(version: str, python: str, compiled: bool) -> Metric:

@@ -28,6 +28,8 @@ from portico.kernel.discovery import import_object, instantiate, load, resolve
 from portico.kernel.order import arrange
 from portico.kernel.plugin import AnyPlugin, PluginType, ProvidesPolicy, ProvidesRouter
 from portico.services.host import Host
+from portico.telemetry.counts import Counts
+from portico.telemetry.tracing.process import Tracing
 
 HEAVY: Final = (
     "aiohttp", "aiosqlite", "alembic", "asyncpg", "fastapi", "grpc", "mcp", "prometheus_client", "pyarrow", "pydantic",
@@ -50,6 +52,8 @@ def default_services() -> ServiceContainer:
     snapshot = Snapshot(1, "conformance", Server((Listen("main", "127.0.0.1", 8771),)))
     services.provide(Snapshot, snapshot)
     services.provide(Host, Host(snapshot, ask))
+    services.provide(Counts, Counts())
+    services.provide(Tracing, Tracing())
     return services
 
 

@@ -13,8 +13,10 @@ from portico.testing.upstream import echo
 
 from .pki import Authority, Pair
 
-# Where there is a compiler, a stale or missing build is an error of the setup, not a reason to test less.
-MODES = ["interpreted", "compiled"] if compiled.status("auto")[0] or shutil.which("cc") else ["interpreted"]
+# Where there is a compiler, a stale or missing build is an error of the setup, not a reason to test less. Tests inside
+# one process run both ways each time, most other gateways interpreted: here that is left to the long tests.
+LONG = pytest.param("interpreted", marks=pytest.mark.long)
+MODES = [LONG, "compiled"] if compiled.status("auto")[0] or shutil.which("cc") else ["interpreted"]
 
 
 @pytest.fixture(scope="module", params=MODES)

@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import redis
+
 from portico.testing import FakeUpstream, GatewayHarness
 from portico.testing.client import Reader
 
@@ -32,6 +34,12 @@ def statuses(gateway: GatewayHarness, number: int, path: str = "/") -> Counter[i
     return Counter(gateway.request("GET", path).status for _ in range(number))
 
 
+def scripts(store: redis.Redis) -> int:
+    """How many were run."""
+    stats: Any = store.info("commandstats")
+    return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "eval"))
+
+
 def served(gateway: GatewayHarness) -> list[int]:
     return [each["requests"] for each in gateway.status()["processes"] if each["role"] == "edge"]
 
@@ -49,12 +57,21 @@ def test_four_workers_grant_together_what_one_would(mode: bool, upstream: FakeUp
         for name, limit in limits.items()
     ]
     with GatewayHarness(wanted, compiled=mode) as gateway:
+        store = redis.Redis.from_url(redis_url)
+        began, before, asked = time.monotonic(), scripts(store), 0
         for name in limits:
             most = 45 if name != "large" else 120
             granted = statuses(gateway, most + 20, f"/{name}")[200]
+            asked += most + 20
             assert granted <= most
             assert granted == 45 if name != "large" else granted >= 120 - 4 * 7, name
         assert sum(count > 0 for count in served(gateway)) >= 2, "one worker alone proves nothing"
+        beats = 4 * 2 * (time.monotonic() - began + 1.0)
+        assert scripts(store) - before <= asked + beats, "one call for each decision or lease"
+        kept = [*store.scan_iter(count=1000)]
+        assert len(kept) >= len(limits) + 2
+        assert [key for key in kept if store.pttl(key) == -1] == [], "nothing is kept for ever"
+        store.close()
 
 
 def test_slots_are_counted_over_workers(mode: bool, upstream: FakeUpstream, redis_url: str) -> None:
@@ -80,15 +97,19 @@ def test_slots_are_counted_over_workers(mode: bool, upstream: FakeUpstream, redi
 
 
 def test_a_reload_and_a_restart_keep_what_was_counted(mode: bool, upstream: FakeUpstream, redis_url: str) -> None:
-    wanted = config(upstream, redis_url, 2, {"window": "20/hour", "by": "client"}, {"quota": "100/day", "by": "client"})
+    wanted = config(upstream, redis_url, 2, {"window": "20/hour", "by": "client"})
+    quota = {"limits": [{"quota": "12/day", "by": "client"}], "name": "daily", "paths": ["/daily"], "upstream": "up"}
+    wanted["routes"].append(quota)
     with GatewayHarness(wanted, compiled=mode) as gateway:
         assert statuses(gateway, 8) == {200: 8}
+        assert statuses(gateway, 8, "/daily") == {200: 8}
         gateway.rewrite({**wanted, "data_dir": str(gateway.data_dir), "log": {"level": "debug"}})
         gateway.reload()
         assert statuses(gateway, 8) == {200: 8}
         assert gateway.stop() == 0
         gateway.start()
         assert statuses(gateway, 8) == {200: 4, 429: 4}
+        assert statuses(gateway, 8, "/daily") == {200: 4, 429: 4}
 
 
 def test_a_quota_of_one_worker_outlives_it(mode: bool, upstream: FakeUpstream) -> None:

@@ -7,6 +7,9 @@ import schemathesis
 from hypothesis import strategies as st
 
 schemathesis.openapi.format("text-line", st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=60))
+schemathesis.openapi.format(
+    "plain-text", st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=200)
+)
 schemathesis.openapi.format("network", st.ip_addresses().map(str))
 
 

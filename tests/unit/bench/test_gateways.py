@@ -10,7 +10,8 @@ from gateways import MAKERS, Shape, certificate, fill, keys_of, registered
 from peers import envoy
 from portico.config import load_file
 
-SHAPES = [Shape(policies=False), Shape(), Shape(routes=3), Shape(tls=True)]
+SHAPES = [Shape(policies=False), Shape(), Shape(routes=3), Shape(tls=True), Shape(workers=4, redis=6379)]
+NAMES = ["bare", "policies", "routes", "tls", "workers"]
 CHECK = {"nginx": ["-t"], "haproxy": ["-c"], "caddy": [], "envoy": ["--mode", "validate"]}
 
 
@@ -28,7 +29,7 @@ def installed(name: str) -> bool:
 INSTALLED = [name for name in ("nginx", "haproxy", "envoy") if installed(name)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=["bare", "policies", "routes", "tls"])
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
 def test_portico_takes_its_file(shape: Shape, tmp_path: Path) -> None:
     server = MAKERS["portico compiled"](tmp_path, 1, shape)
     settings = load_file(Path(server.command[-1]))
@@ -36,7 +37,7 @@ def test_portico_takes_its_file(shape: Shape, tmp_path: Path) -> None:
     assert len(settings.keys) == len(keys_of())
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=["bare", "policies", "routes", "tls"])
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_peer_takes_its_file(name: str, shape: Shape, tmp_path: Path) -> None:
     certificate(tmp_path)

@@ -59,3 +59,12 @@ def test_an_answer_that_is_no_200_ends_it() -> None:
 def test_percentiles() -> None:
     found = percentiles([n / 1000 for n in range(1, 1001)])
     assert (found["p50_ms"], found["p99_ms"], found["p999_ms"], found["most_ms"]) == (501.0, 991.0, 1000.0, 1000.0)
+
+
+def test_a_body_is_posted() -> None:
+    lane = Lane(Slow(0, ANSWER).port, "/x", "key", rate=50, connections=1, body=b"{}")
+    head, _, body = lane.message(1).partition(b"\r\n\r\n")
+    assert (head.partition(b"\r\n")[0], body) == (b"POST /x HTTP/1.1", b"{}")
+    assert b"\r\nContent-Length: 2" in head
+    run([lane], 0.2)
+    assert lane.latencies

@@ -130,3 +130,35 @@ def test_the_page_says_what_was_left_out_and_which_log_is_not_whole() -> None:
     assert "caddy was not there (apt-get install caddy)." in text
     assert "The access log of nginx has 29 lines for 30 requests." in text
     assert "of envoy has" not in text
+
+
+def test_a_revocation_is_judged_by_its_longest() -> None:
+    some = [{"p50_ms": 90.0, "max_ms": longest, "count": 50.0, "foreign": 0.0} for longest in (300.0, 1200.0)]
+    runs = {"4 workers": {"portico compiled": some}}
+    assert judged("revocation", runs) == {"longest revocation, 4 workers": ("1200 ms", "missed")}
+    assert "| 4 workers | portico compiled | 100 | 90 | 1200 |" in page([result("revocation", runs)])
+
+
+def test_a_key_of_many_is_set_beside_one_of_few() -> None:
+    few, many = [{**run(100.0), "edge_mb": 40.0}], [{**run(95.0), "edge_mb": 60.0}]
+    runs: Runs = {"one key of 1,000": {"portico compiled": few}, "one key of 1,000,000": {"portico compiled": many}}
+    assert judged("load", runs) == {"CPU time a request, one key of 1,000,000 ÷ one key of 1,000": ("1.05", "met")}
+    told = "PSS of the edge: 40.0 MB with one key of 1,000, 60.0 MB with one key of 1,000,000."
+    assert told in page([result("load", runs)])
+
+
+def test_detection_is_judged_by_rate_and_by_what_it_adds() -> None:
+    def once(rate: float, foreign: float, **more: float) -> Run:
+        return {"requests_per_second": rate, "cpu_ms": 0.6, "p50_ms": 1.5, "p99_ms": 9.0, "foreign": foreign, **more}
+
+    runs: Runs = {
+        "embedded, 500 characters": {"portico": [once(1500.0, 0.0)]},
+        "engine of 5 ms": {"portico": [once(900.0, 0.0, added_ms=1.25)]},
+    }
+    found = judged("detect", runs)
+    assert found["texts judged a second by one core, embedded, 500 characters"] == ("1,500.00", "met")
+    assert found["p99 at 1,000/s, ms, embedded, 500 characters"] == ("9.00", "met")
+    assert found["median less the engine's, ms, engine of 5 ms"] == ("1.25", "missed")
+    runs["engine of 5 ms"]["portico"][0]["foreign"] = 1.0
+    assert judged("detect", runs)["median less the engine's, ms, engine of 5 ms"][1] == "not judged (disturbed)"
+    assert "| engine of 5 ms | 900 (900–900) | 0.60 | 1.50 | 9.00 | 1.25 |" in page([result("detect", runs)])

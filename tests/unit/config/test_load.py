@@ -77,17 +77,18 @@ def test_everything_wrong_is_told_at_once(refused: Refused) -> None:
         "hour or day",
         "portico.yaml:19: routes[0].limits[2].by: must be key, client, route, tenant, principal or header:NAME",
         "portico.yaml:19: routes[0].limits[2].rat: unknown key; did you mean 'rate'? allowed here: by, "
-        "on_store_failure, rate, burst",
+        "on_store_failure, cost, rate, burst",
         "portico.yaml:20: routes[0].limits[3]: must be one of {rate: …}, {window: …}, {quota: …} and {concurrent: …}",
         "portico.yaml:21: routes[1].name: is the same as routes[0].name; each must be its own",
         "portico.yaml:22: routes[1].paths[0]: matches the same requests as a path of routes[0]; set them apart by "
         "hosts or methods",
         "portico.yaml:23: routes[1].upstreem: unknown key; did you mean 'upstream'? allowed here: body_bytes, require, "
         "auth, allow, deny, limits, headers, cors, name, hosts, paths, methods, upstream, strip_prefix, buffer, "
-        "timeouts, websocket, preserve_host, forward_credentials, policies",
+        "timeouts, websocket, preserve_host, forward_credentials, guard, policies",
         'portico.yaml:24: routes[1].cors.origins: has "*" together with credentials: true; name them one by one',
         "portico.yaml:25: surprise: unknown key; allowed here: server, data_dir, log, upstreams, keys, routes, layers, "
-        "storage, backups, state, registration, tokens, roles, certificates, identity, plugins",
+        "storage, backups, usage, audit, state, tracing, jobs, outbound, detection, registration, tokens, roles, "
+        "certificates, identity, plugins",
     ]
 
 

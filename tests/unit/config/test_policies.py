@@ -81,6 +81,21 @@ def test_limits(steps: Any, limit: str, kind: str, by: str, config: dict[str, An
     assert steps(f"limits: [{limit}]")[kind] == {**config, "by": by, "name": name}
 
 
+@pytest.mark.parametrize(
+    ("written", "cost"),
+    [
+        ("tokens", {"from": "tokens", "estimate": 1, "most": 1_000_000}),
+        ("'header:X-Cost'", {"from": "header:x-cost", "estimate": 1, "most": 1_000_000}),
+        ("{from: tokens, estimate: 7, most: 90}", {"from": "tokens", "estimate": 7, "most": 90}),
+    ],
+)
+def test_costs_have_a_name_of_their_own(steps: Any, written: str, cost: dict[str, Any]) -> None:
+    found = steps(f"limits: [{{quota: 10/day}}, {{window: 10/minute, cost: {written}}}]")
+    what = "tokens" if cost["from"] == "tokens" else "x-cost"
+    assert found["quota"] == {"count": 10, "by": "client", "name": "10/day"}
+    assert found["window"] == {"count": 10, "seconds": 60, "by": "client", "name": f"10/minute {what}", "cost": cost}
+
+
 def test_limits_are_ordered_by_kind_then_as_written(read: Read) -> None:
     limits = "[{concurrent: 5}, {window: 9/minute}, {rate: 2/second}, {window: 1/minute, by: route}, {quota: 3/day}]"
     snapshot = compile_snapshot(read(BASE + f"    limits: {limits}\n"), version=1).snapshot
@@ -94,10 +109,10 @@ def test_every_policy_has_its_twin_in_the_edge() -> None:
     import portico.config.policies
     import portico.edge.policies
 
-    twins = {path.stem for path in Path(portico.config.policies.__path__[0]).glob("*.py")} - {"__init__", "by"}
+    twins = {path.stem for path in Path(portico.config.policies.__path__[0]).glob("*.py")} - {"__init__", "by", "cost"}
     behaviours = {path.stem for path in Path(portico.edge.policies.__path__[0]).glob("*.py")}
     assert twins == {
         *("request_id", "access", "cors", "body", "auth", "require", "key_limits"),
-        *("rate", "window", "quota", "concurrent", "headers"),
+        *("rate", "window", "quota", "concurrent", "headers", "guard"),
     }
     assert twins <= behaviours

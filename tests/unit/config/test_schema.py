@@ -143,7 +143,7 @@ def test_the_example_is_valid() -> None:
     policies = [policy.id for policy in made.snapshot.routes[0].policies]
     assert policies == [
         *("request_id", "access", "cors", "body", "auth", "require", "key_limits"),
-        *("rate", "window", "quota", "concurrent", "headers"),
+        *("rate", "window", "quota", "concurrent", "guard", "headers"),
     ]
 
 

@@ -42,6 +42,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "window": {"count": 3, "seconds": 60, **LIMIT},
     "quota": {"count": 3, **LIMIT},
     "concurrent": {"slots": 2, **LIMIT},
+    "guard": {
+        "detect": "prompt_injection",
+        "fields": ["$"],
+        "paths": [[]],
+        "on": "block",
+        "threshold": 0.8,
+        "on_failure": "closed",
+        "response": True,
+        "max_bytes": 1024,
+        "timeout": 2.0,
+    },
     "headers": {"request": {"set": {"X-A": "1"}}, "response": {"remove": ["Server"]}},
 }
 BLOCKS = [

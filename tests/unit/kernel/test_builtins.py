@@ -24,6 +24,7 @@ routes:
     headers: {request: {set: {X-A: b}}}
     cors: {origins: ["https://example.com"]}
     deny: [192.0.2.0/24]
+    guard: {detect: prompt_injection}
 """
 
 
@@ -47,7 +48,7 @@ def test_every_policy_is_told_alike_by_its_plugin_and_by_its_twin_in_the_configu
     from_config = {(each.id, each.phase, each.order, each.factory) for each in route.policies}
     specs = [spec for plugin in built_ins() if isinstance(plugin, ProvidesPolicy) for spec in plugin.policies()]
     assert from_config == {(spec.id, spec.phase, spec.order, spec.factory) for spec in specs}
-    assert len(specs) == len({spec.id for spec in specs}) == 12
+    assert len(specs) == len({spec.id for spec in specs}) == 13
     assert all(isinstance(spec, PolicySpec) for spec in specs)
 
 

@@ -335,10 +335,12 @@ ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come 
 from portico.runtime.tree import reap_orphans
 ours = subprocess.Popen(["true"])
 subprocess.run(["sh", "-c", "sh -c 'exit 0' & sh -c 'exit 0' & exit 0"])
-time.sleep(0.3)
 def zombies():
     return [line for line in os.popen(f"ps -o stat= --ppid {os.getpid()}") if line.startswith("Z")]
-assert len(zombies()) == 3, zombies()
+deadline = time.monotonic() + 10
+while len(zombies()) < 3:
+    assert time.monotonic() < deadline, zombies()
+    time.sleep(0.02)
 while not reap_orphans({ours.pid} if ours.returncode is None else set()):
     assert ours.poll() == 0
 assert ours.poll() == 0

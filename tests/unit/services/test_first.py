@@ -15,18 +15,22 @@ import pytest
 from portico.services.auth import first
 from portico.storage.accounts import Keys, People
 from portico.storage.database import Database
+from portico.storage.vault import Vault
+from portico.storage.vault.binding import open_database
 
-KEY = bytes(32)
 RACE = """
 import asyncio, sys
 from pathlib import Path
 from portico.services.auth import first
 from portico.storage.accounts import Keys, People
 from portico.storage.database import Database
+from portico.storage.vault import Vault
+from portico.storage.vault.binding import open_database
 
 async def main():
-    db = Database(sys.argv[1], Path(sys.argv[2]), bytes(32))
-    await db.open()
+    vault = Vault.open(Path(sys.argv[2]), None)
+    db = Database(sys.argv[1], Path(sys.argv[2]), vault.key("database"))
+    await open_database(vault, db)
     sys.stdin.readline()
     await first.administrator(Path(sys.argv[2]), People(db), Keys(db))
     await db.close()
@@ -37,10 +41,11 @@ asyncio.run(main())
 
 def run(url: str, data_dir: Path, work: Callable[[Database], Awaitable[None]]) -> None:
     async def main() -> None:
-        db = Database(url, data_dir, KEY)
+        vault = Vault.open(data_dir, None)
+        db = Database(url, data_dir, vault.key("database"))
         if db.dialect != "sqlite":
             await db.upgrade()
-        await db.open()
+        await open_database(vault, db)
         try:
             await work(db)
         finally:

@@ -26,7 +26,7 @@ from portico.storage.database import Database
 ROOT = Principal("root", "key", "default", ("*",))
 PATHS = [
     ("GET", "/_portico/changes"), ("GET", "/_portico/keys/prefixes"), ("POST", "/_portico/keys"),
-    ("POST", "/_portico/used"), ("POST", "/_portico/issuers/refresh"),
+    ("POST", "/_portico/used"), ("POST", "/_portico/issuers/refresh"), ("POST", "/_portico/spans"),
 ]  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def test_a_drain_ends_the_streams_properly_and_at_once() -> None:
                 pass  # http.client raises when the stream breaks off instead of ending
             stream.close()
         assert time.monotonic() - began < 1.0
-        assert services.channel.receive() == {"type": "drained"}
+        assert services.channel.receive()["type"] == "drained"
         assert time.monotonic() - began < 5.0
 
 

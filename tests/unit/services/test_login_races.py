@@ -20,6 +20,7 @@ from portico.services.problems import Refused
 from portico.state.memory import Memory
 from portico.storage.accounts import People, Person
 from portico.storage.database import Database
+from portico.storage.usage import Usage
 
 EMAIL = "ann@example.com"
 Change = Callable[[str], Awaitable[object]]
@@ -56,7 +57,7 @@ class Desk:
         attempts = Attempts(Memory(1 << 20), Memory(1 << 20), "login")
         self.parts = Parts(
             host, store.keys, self.people, store.sessions, store.invitations, store.signing,
-            cast(Any, None), cast(Any, None), attempts, attempts,
+            cast(Any, None), cast(Any, None), attempts, attempts, Usage(store.db),
         )  # fmt: skip
         self.person = store.run(self.people.create(EMAIL, PASSWORD, ("admin",)))
 

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import text
 
 from portico.storage.accounts import Changes, Invitations, Keys, People, Sessions, SigningKeys
+from portico.storage.audit.trail import Trail
 from portico.storage.database import POSTGRESQL, Database
 from portico.storage.tables import METADATA
 from portico.storage.vault import Vault
@@ -37,7 +38,9 @@ class Store:
 
     def database(self) -> Database:
         """Another one on the same tables, not open yet."""
-        return Database(self.url, self.data_dir, self.vault.key("database"))
+        database = Database(self.url, self.data_dir, self.vault.key("database"))
+        database.trail = Trail(self.vault)
+        return database
 
     def __enter__(self) -> Self:
         if self.db.dialect == POSTGRESQL and not self.migrated:

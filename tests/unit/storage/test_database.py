@@ -134,9 +134,10 @@ def test_an_older_schema_on_postgresql_needs_the_command(
 ) -> None:
     with Store(postgres_url, tmp_path):
         pass
+    newest = migrations.HEAD
     monkeypatch.setattr(migrations, "KNOWN", (*migrations.KNOWN, "9999"))
     monkeypatch.setattr(migrations, "HEAD", "9999")
-    with pytest.raises(StorageError, match=r"is older \(0001, and must be 9999\): run `portico db upgrade`"):
+    with pytest.raises(StorageError, match=rf"is older \({newest}, and must be 9999\): run `portico db upgrade`"):
         asyncio.run(Database(postgres_url, tmp_path, None).open())
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.unit.storage.kit import Store
+from tests.unit.storage.usage.kit import row
 
 from portico import contracts
 from portico.errors import PluginError
@@ -18,9 +20,11 @@ from portico.kernel.plugin import ReportsHealth
 from portico.storage.accounts import Changes, Invitations, Keys, NewKey, People, Sessions, SigningKeys
 from portico.storage.database import Database
 from portico.storage.plugin import StoragePlugin
+from portico.storage.tables.usage import DAY, HOUR, MINUTE
+from portico.storage.usage import Ranks, Recent, Retention, Usage, rollup
 from portico.storage.vault import Vault
 
-PROVIDED = (Vault, Database, Keys, People, Sessions, Invitations, SigningKeys, Changes)
+PROVIDED = (Vault, Database, Keys, People, Sessions, Invitations, SigningKeys, Changes, Usage, Ranks, Recent, Retention)
 
 
 def container(data_dir: Path, url: str = "sqlite:///portico.db") -> ServiceContainer:
@@ -47,6 +51,27 @@ def test_it_provides_what_it_opens(tmp_path: Path) -> None:
         assert health.detail.startswith("sqlite answered in ")
         await lifecycle.stop()
         await plugin.stop()
+
+    asyncio.run(work())
+
+
+def test_upkeep_removes_usage_as_the_configuration_says(tmp_path: Path) -> None:
+    async def work() -> None:
+        services = container(tmp_path)
+        plugin = StoragePlugin({})
+        lifecycle = Lifecycle([plugin], services)
+        await lifecycle.start()
+        now = int(time.time())
+        rows = [row(now), row(now - 8 * DAY), row(now - 91 * DAY), row(now - 1830 * DAY)]
+        async with services.get(Database).write() as session:
+            await rollup.take(session, [{"kind": "usage", "rows": rows}])
+        assert plugin.assembly is not None
+        await plugin.assembly.tidy()
+        usage = services.get(Usage)
+        numbers = await usage.callers("a", "one")
+        for span, left in ((MINUTE, 1), (HOUR, 2), (DAY, 3)):
+            assert len(await usage.series(numbers, span, 0, now + DAY)) == left
+        await lifecycle.stop()
 
     asyncio.run(work())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from tests.unit.storage.kit import PASSWORD, Store
 
 from portico.errors import Missing
 from portico.storage.accounts import Invitations, KeyRecord, Keys, NewKey, People, Person, Session, Sessions
+from portico.storage.ids import now
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -43,11 +47,13 @@ TRIED: dict[str, Callable[[Store, Tenant, str], None]] = {
     "Keys.list": lambda s, t, other: _empty(
         *s.run(s.keys.list(tenant=other, owner=t.person.id)), *s.run(s.keys.list(tenant=other))
     ),
+    "Keys.count": lambda s, t, other: _zeros(s.run(s.keys.count(other, EPOCH, now()))),
     "Keys.rotate": lambda s, t, other: refused(s, lambda: s.keys.rotate(t.key.id, 0, other)),
     "Keys.revoke": lambda s, t, other: _none(s.run(s.keys.revoke(t.key.id, other)) or None),
     "People.get": lambda s, t, other: _none(s.run(s.people.get(t.person.id, other))),
     "People.by_email": lambda s, t, other: _none(s.run(s.people.by_email(t.person.email, other))),
     "People.list": lambda s, t, other: _empty(*s.run(s.people.list(tenant=other))),
+    "People.count": lambda s, t, other: _zeros((s.run(s.people.count(other)),)),
     "People.update": lambda s, t, other: refused(s, lambda: s.people.update(t.person.id, name="x", tenant=other)),
     "People.set_password": lambda s, t, other: refused(
         s, lambda: s.people.set_password(t.person.id, "another password", tenant=other)
@@ -62,6 +68,10 @@ MAKES = {"People.create", "Invitations.create"}  # there the tenant is whose it 
 
 def _none(value: Any) -> None:
     assert value is None
+
+
+def _zeros(counts: tuple[int, ...]) -> None:
+    assert set(counts) == {0}
 
 
 def _empty(*pages: Any) -> None:
@@ -83,6 +93,9 @@ def test_each_tenant_lists_its_own(store: Store) -> None:
     for each in (tenant(store, "one"), tenant(store, "two")):
         assert store.run(store.keys.list(tenant=each.name))[0] == [each.key]
         assert store.run(store.people.list(tenant=each.name))[0] == [each.person]
+        assert store.run(store.keys.count(each.name, EPOCH, now() + timedelta(seconds=1))) == (1, 1)
+        assert store.run(store.keys.count(each.name, EPOCH, EPOCH)) == (1, 0)
+        assert store.run(store.people.count(each.name)) == 1
         assert store.run(store.sessions.list(each.person.id, tenant=each.name))[0] == [each.session]
         assert [found.tenant for found in store.run(store.invitations.list(tenant=each.name))[0]] == [each.name]
 

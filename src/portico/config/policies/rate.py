@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from portico.config import scalars, units
-from portico.config.policies.by import Limit
+from portico.config.policies.cost import CostedLimit
 from portico.contracts import Policy
 
 
-class Rate(Limit):
+class Rate(CostedLimit):
     """`{rate: 600/minute, burst: 60, by: key}`."""
 
     rate: scalars.Rate = Field(description="Requests per second, minute, hour or day")
@@ -19,9 +19,11 @@ class Rate(Limit):
         default=None, description="Requests that may come at once; a tenth of the rate's count when left out"
     )
 
+    def limited(self) -> int:
+        return self.burst if self.burst is not None else max(1, self.rate[0] // 10)
+
     def policy(self) -> Policy:
-        """Its plain form: {"tokens", "seconds", "burst", "by", "name"}."""
+        """Its plain form: {"tokens", "seconds", "burst", "by", "name"}, and "cost" where it counts costs."""
         tokens, unit = self.rate
-        burst = self.burst if self.burst is not None else max(1, tokens // 10)
-        config = {"tokens": tokens, "seconds": units.SECONDS[unit], "burst": burst}
-        return self.plain("rate", 10, {**config, "by": self.by, "name": f"{tokens}/{unit}"})
+        config = {"tokens": tokens, "seconds": units.SECONDS[unit], "burst": self.limited()}
+        return self.costed("rate", 10, {**config, "by": self.by, "name": f"{tokens}/{unit}"})

@@ -12,14 +12,14 @@ from portico.edge import exchange as exchange_module
 from portico.edge.exchange import Exchange, Response
 from portico.edge.explain.found import added
 from portico.edge.explain.mask import mask_head, mask_segment, mask_target, secrets_of
-from portico.edge.explain.passage import NOT_ASKED, NOT_REACHED, Asked, Known, Passage, Question
+from portico.edge.explain.passage import NOT_ASKED, NOT_REACHED, Asked, Known, Passage, Question, Seen
 from portico.edge.http1.names import Names
 from portico.edge.refusals import reserved
 from portico.edge.state import EdgeState
 
 RUNS: Final = 15  # passages whose median a cost is, if they fit into
 PATIENCE: Final = 2_000_000  # nanoseconds; requests are being served meanwhile
-MOST_LOOKS: Final = 32  # limits of one route that are looked up
+MOST_LOOKS: Final = 32  # steps of one route that are looked up
 LONGEST_BODY: Final = 1 << 60
 PHASES: Final = {number: name for name, number in contracts.PHASES.items()}
 
@@ -40,7 +40,7 @@ class Explainer:
         return self._told(read(question), {})
 
     async def explain_live(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The same; limits that workers share are looked up where they are counted."""
+        """The same; credentials are asked for and shared limits looked up where they are kept."""
         asked = read(question)
         known: Known = {}
         for _ in range(MOST_LOOKS):
@@ -48,10 +48,9 @@ class Explainer:
             passage.go()
             if passage.pending is None:
                 break
-            index, look = passage.pending
-            before = len(passage.exchange.response_fields)
-            answer = await look
-            known[index] = answer, passage.exchange.response_fields[before:]
+            index, look, why = passage.pending
+            before = passage.exchange.response_fields
+            known[index] = Seen(await look, passage.exchange, before, why)
         return self._told(asked, known)
 
     def _told(self, asked: Question, known: Known) -> dict[str, Any]:

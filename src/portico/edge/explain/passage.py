@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from portico.contracts import LIMIT
+from portico.contracts import AUTHENTICATE, LIMIT
 from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange, Response, Step
 from portico.edge.explain.found import Before
 from portico.edge.forward.heads import request_head
@@ -17,6 +17,7 @@ from portico.edge.http1.errors import HeadError
 from portico.edge.http1.head import RequestHead
 from portico.edge.http1.names import CRLF, Names
 from portico.edge.plan import CompiledRoute
+from portico.edge.policies.key_limits import NOTE
 from portico.edge.policies.request_id import new_request_id
 from portico.edge.policies.require import WHY
 from portico.edge.refusals import head_refused, nowhere, overloaded, policy_failed, reserved, too_large
@@ -29,7 +30,33 @@ NOT_ASKED: Final = "not asked"
 NOT_REACHED: Final = "not reached"
 
 
-Known = dict[int, tuple[Response | None, bytes]]
+WAITED: Final = (AUTHENTICATE, LIMIT)  # phases whose peeks may ask others, where the explanation can wait for them
+
+
+class Seen:
+    """What a peek that needed time found out, taken from the exchange that it was asked with."""
+
+    def __init__(self, answer: Response | None, exchange: Exchange, before: bytes, why: list[str]) -> None:
+        self.answer = answer
+        self.fields = exchange.response_fields[len(before) :]
+        self.why = why if answer is None else []
+        self.principal = exchange.principal
+        self.credential = exchange.credential
+        self.limits = exchange.notes.get(NOTE)
+
+    def tell(self, exchange: Exchange) -> Response | None:
+        """Leave in another exchange what the peek would have left there."""
+        exchange.response_fields += self.fields
+        exchange.principal = self.principal
+        exchange.credential = self.credential
+        if self.limits is not None:
+            exchange.notes[NOTE] = self.limits
+        if self.why:
+            exchange.notes[WHY] = list(self.why)
+        return self.answer
+
+
+Known = dict[int, Seen]
 
 
 class Question:
@@ -57,13 +84,13 @@ class Asked:
 class Passage:
     """What a request would meet. `costs` are nanoseconds of: read, route, each step asked, head.
 
-    `known` are the answers of limits whose peeks needed time, by the step's place, with the lines that they added.
-    `pending` is the first such peek that is not among them.
+    `known` is what peeks that needed time have found out, by the step's place. `pending` is the first such peek that is
+    not among them.
     """
 
     def __init__(self, state: EdgeState, names: Names, question: Question, known: Known | None = None) -> None:
         self.known = known or {}
-        self.pending: tuple[int, Awaitable[Response | None]] | None = None
+        self.pending: tuple[int, Awaitable[Response | None], list[str]] | None = None
         self.state = state
         self.names = names
         self.question = question
@@ -125,6 +152,8 @@ class Passage:
         exchange.scheme = question.scheme
         self.forwarded.trust(self.state.plan.trusted)
         exchange.client = self.forwarded.client(exchange, self.state.plan.trusted)
+        if self.state.tracer is not None:
+            exchange.trace = self.state.tracer.begin(exchange)  # for the head; nothing of it is recorded
 
     def _find(self) -> list[Step]:
         """The steps of the route, or of a request that no route takes."""
@@ -161,8 +190,7 @@ class Passage:
         self.clock = time.perf_counter_ns()
         try:
             if index in self.known:
-                answer, fields = self.known[index]
-                exchange.response_fields += fields
+                answer = self.known[index].tell(exchange)
             else:
                 answer = peek(exchange)
         except Exception as error:  # a plugin's; the request itself would get this answer
@@ -177,8 +205,9 @@ class Passage:
             self.answer = answer
             self.steps.append(Asked(step, ANSWERS, list(exchange.notes.pop(WHY, [])), answer))
         else:
-            if self.pending is None and step.phase == LIMIT:
-                self.pending = index, answer
+            why = list(exchange.notes.pop(WHY, []))
+            if self.pending is None and step.phase in WAITED:
+                self.pending = index, answer, why
             else:
                 answer.close()
             self.steps.append(Asked(step, NOT_ASKED, ["its peek needs time"]))

@@ -269,6 +269,8 @@ class UpstreamConnection(Target):
             if announced is not None and head.status != 204:
                 lines += b"\r\nContent-Length: " + announced
         self.phase = BODY
+        if exchange.tap is not None:
+            exchange.tap.head(head.fields)
         downstream = exchange.downstream
         downstream.respond(
             exchange, head.status, head.reason, lines, UNKNOWN_LENGTH if length == UNTIL_CLOSE else length
@@ -294,6 +296,8 @@ class UpstreamConnection(Target):
             return
         if payload:
             exchange.bytes_out += len(payload)
+            if exchange.tap is not None:
+                exchange.tap.feed(payload)
             exchange.downstream.send(exchange, payload)
             if exchange.finished:
                 return
@@ -345,6 +349,8 @@ class UpstreamConnection(Target):
         """The head of its answer decides what becomes of a target that this exchange tries."""
         if self.pool.breaker.state != breaker.CLOSED:
             self._result(exchange, time.monotonic())
+        if exchange.trace is not None:
+            exchange.trace.answered(self.head.status)
 
     def _result(self, exchange: Exchange, now: float) -> None:
         status = self.head.status

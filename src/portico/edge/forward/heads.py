@@ -19,7 +19,10 @@ SEGMENT: Final = "!$&'()*+,;=:@-._~"  # what a path segment may hold as it is (R
 
 def request_head(exchange: Exchange, route: CompiledRoute, authority: bytes, signed: bytes) -> bytes:
     """The whole head, final CRLF CRLF included. `signed` is the principal's line for our services, or empty."""
-    passed = exchange.fields.kept + credentials(exchange, route)
+    trace = exchange.trace
+    passed = (exchange.fields.kept if trace is None else trace.lines(exchange.fields.kept)) + credentials(
+        exchange, route
+    )
     cookies = exchange.fields.known.get(names.COOKIE)
     if cookies is not None and cookies.find(COOKIES) >= 0 and not ours(route):
         passed = without_session(passed)

@@ -53,6 +53,8 @@ class Pool(Target):
 
     def give(self, exchange: Exchange) -> None:
         """Give the exchange a connection: an idle one at once, else the first that becomes free."""
+        if exchange.trace is not None:
+            exchange.trace.attempt(self.label)
         if self.idle:
             self.idle.pop().begin(exchange)
         else:

@@ -84,6 +84,8 @@ class Upstream:
         """No connection to `pool` came about: nothing was sent, so any request may be tried once more."""
         if self.resolver is not None and pool.address:
             self.resolver.hurry()
+        if exchange.trace is not None:
+            exchange.trace.failed(code)
         other = self._sibling(exchange, pool) or self.another(exchange, pool, CONNECT)
         if other is not None:
             other.give(exchange)
@@ -95,6 +97,9 @@ class Upstream:
     def broken(self, exchange: Exchange, pool: Pool, reused: bool) -> None:
         """The connection ended before an answer; a kept-alive one may have been closing already (RFC 9112 9.3.1)."""
         other = self.another(exchange, pool, RESET)
+        trace = exchange.trace
+        if trace is not None:
+            trace.failed("upstream_reset")
         if reused and other is not None:
             pool.breaker.left(exchange)
         else:
@@ -102,6 +107,8 @@ class Upstream:
         if other is None:
             self.refuse(exchange, 502, "upstream_reset", "the upstream closed the connection before it answered")
         elif reused:
+            if trace is not None:
+                trace.attempt(other.label)
             other.enqueue(exchange)  # its other idle connections may be closing as well
         else:
             other.give(exchange)

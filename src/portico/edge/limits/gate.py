@@ -14,11 +14,13 @@ from portico.contracts import LIMIT
 from portico.edge.exchange import Exchange, Response, Step
 from portico.edge.limits.parts import HOT, SPAN, USED, Entry, Part
 from portico.edge.policies.key_limits import NOTE
+from portico.edge.policies.limits import settle_costs
 from portico.errors import StateUnavailable
 
 if TYPE_CHECKING:
     from portico.edge.limits.keeper import Keeper
 
+COSTS: Final = "costs reserved"  # the note of an exchange: (part, entry, mark, epoch) of what it may have to settle
 SLOTS: Final = "slots held"  # the note of an exchange: the entries whose slots it holds
 GRANTED: Final = 4  # numbers of an answer for each part
 Pair = tuple[Part, Entry]
@@ -31,6 +33,7 @@ class Gate:
         self.keeper = keeper
         self.parts: list[Part] = []
         self.has_keys = False  # keys of the database bring limits of their own
+        self.key_cost: dict[str, Any] | None = None  # what a request costs those
 
     def step(self, name: str, part: Part | None) -> Step:
         """The step of one more limit; None: of those that keys bring."""
@@ -47,7 +50,7 @@ class Gate:
 
     def _key_parts(self, exchange: Exchange) -> list[Part]:
         specs = exchange.notes.get(NOTE)
-        return self.keeper.key_parts(specs) if specs else []
+        return self.keeper.key_parts(specs, self.key_cost) if specs else []
 
     def check(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
         """Grant from leases; else ask the store; without it, do what each limit says."""
@@ -59,7 +62,7 @@ class Gate:
         for part in parts:
             entry = part.entry(exchange)
             pair = part, entry
-            if entry.remaining > 0 and now < entry.until:
+            if entry.remaining >= part.need and now < entry.until:
                 leased.append(pair)
             elif self.keeper.usable(part, now):
                 asked.append(pair)
@@ -70,10 +73,19 @@ class Gate:
         answer = self._without(exchange, alone)
         if answer is None:
             self._spend(exchange, leased, now)
+            self._reserve(exchange, leased)
         return answer
 
     def settle(self, exchange: Exchange) -> None:
-        """Free the slots that the exchange holds."""
+        """Free the slots that the exchange holds, and tell the store what it has cost."""
+        self._free(exchange)
+        for part, entry, mark, epoch in exchange.notes.pop(COSTS, ()):
+            more = part.cost.truth(exchange) - part.need
+            if more != 0:
+                self.keeper.owe(part, entry, mark, epoch, more)
+        settle_costs(exchange)  # what was granted alone
+
+    def _free(self, exchange: Exchange) -> None:
         for entry, part in exchange.notes.pop(SLOTS, ()):
             entry.held -= 1
             self.keeper.tell(part, entry)
@@ -82,8 +94,19 @@ class Gate:
 
     def _spend(self, exchange: Exchange, leased: list[Pair], now: float) -> None:
         for part, entry in leased:
-            entry.remaining -= 1
+            entry.remaining -= part.need
             part.show(exchange, entry, now)
+
+    def _reserve(self, exchange: Exchange, leased: list[Pair]) -> None:
+        """Note what was granted from leases, where it is to be settled."""
+        for part, entry in leased:
+            if part.cost is not None:
+                self._note(exchange, part, entry, entry.mark)
+
+    def _note(self, exchange: Exchange, part: Part, entry: Entry, mark: int) -> None:
+        assert part.cost is not None
+        part.cost.watch(exchange)
+        exchange.notes.setdefault(COSTS, []).append((part, entry, mark, entry.epoch))
 
     def _without(self, exchange: Exchange, alone: list[Pair]) -> Response | None:
         """What the limits say that can't be counted together now."""
@@ -99,7 +122,7 @@ class Gate:
                 else:
                     answer = part.share(exchange, entry, keeper.away_since, keeper.workers)
                 if answer is not None:
-                    self.settle(exchange)
+                    self._free(exchange)
                     return part.limit.refuse(exchange, answer)
                 keeper.shared_out = keeper.shared_out or part.kind == "rate"
             if part.kind == "slots":
@@ -119,20 +142,22 @@ class Gate:
         answer = self._without(exchange, alone)
         if answer is not None:
             return answer
-        taken = [(entry, entry.serial) for _, entry in leased]
+        taken = [(part, entry, entry.serial) for part, entry in leased]
         fields = exchange.response_fields
         self._spend(exchange, leased, now)
         try:
             answer = await self._decide(exchange, asked, now)
         except StateUnavailable:
             answer = self._without(exchange, asked)
+        if answer is None:
+            self._reserve(exchange, leased)
         if exchange.finished:
             self.settle(exchange)
         if answer is not None:
             exchange.response_fields = fields
-            for entry, serial in taken:
+            for part, entry, serial in taken:
                 if entry.serial == serial:
-                    entry.remaining += 1
+                    entry.remaining += part.need
         return answer
 
     async def _decide(self, exchange: Exchange, asked: list[Pair], now: float) -> Response | None:
@@ -148,11 +173,11 @@ class Gate:
         try:
             answer = await keeper.take(questions)
         except StateUnavailable:
-            self.settle(exchange)
+            self._free(exchange)
             raise
         finally:
-            for (_, entry), (want, _) in zip(asked, wants, strict=True):
-                entry.leasing = entry.leasing and want <= 1
+            for (part, entry), (want, _) in zip(asked, wants, strict=True):
+                entry.leasing = entry.leasing and want <= part.need
         return self._granted(exchange, asked, wants, answer, now, epoch)
 
     def _want(self, part: Part, entry: Entry, now: float) -> tuple[int, int]:
@@ -161,12 +186,14 @@ class Gate:
             entry.began = now
             entry.asks = 0
         entry.asks += 1
-        if entry.asks < HOT or part.lease < 2 or entry.leasing:
-            return 1, -1
+        if entry.asks < HOT or not part.leases or entry.leasing:
+            return part.need, -1
         entry.leasing = True
         back, entry.remaining = entry.remaining, 0
         entry.asks = HOT  # it stays hot as long as it asks this often
-        return part.lease, back
+        wanted = entry.size * 2 if now - entry.leased < SPAN else entry.size // 2
+        entry.size = max(part.first, min(part.lease, wanted))
+        return entry.size, back
 
     def _granted(
         self, exchange: Exchange, asked: list[Pair], wants: list[tuple[int, int]], answer: list[int], now: float,
@@ -184,15 +211,18 @@ class Gate:
             if got == 0:
                 refused = refused or part.limit.refuse(exchange, part.refusal(exchange, math.ceil(wait / 1e6)))
             elif answer[1]:
-                if wants[index][0] > 1 and got > 1:
+                if part.cost is not None:
+                    self._note(exchange, part, entry, mark)
+                if wants[index][0] > part.need and got > part.need:
                     self._lease(part, entry, got, mark, now, wait)
                 part.show(exchange, entry, now)
         if refused is not None:
-            self.settle(exchange)
+            self._free(exchange)
         return refused
 
     def _lease(self, part: Part, entry: Entry, got: int, mark: int, now: float, wait: int) -> None:
-        entry.remaining = got - 1
+        entry.remaining = got - part.need
+        entry.leased = now
         entry.serial += 1
         entry.mark = mark
         entry.until = now + part.lapse * USED
@@ -208,11 +238,13 @@ class Gate:
         now = keeper.clock()
         for part in parts:
             entry = part.entry(exchange)
-            if entry.remaining > 0 and now < entry.until:
-                entry.remaining -= 1
+            if entry.remaining >= part.need and now < entry.until:
+                entry.remaining -= part.need
                 part.show(exchange, entry, now)
-                entry.remaining += 1
+                entry.remaining += part.need
+                self._explain(exchange, part)
             elif keeper.usable(part, now):
+                self._explain(exchange, part)
                 return self._look(exchange, parts[parts.index(part) :], now)
             elif part.mode == "closed":
                 return part.closed(exchange)
@@ -222,9 +254,13 @@ class Gate:
                     return answer
         return None
 
+    def _explain(self, exchange: Exchange, part: Part) -> None:
+        if part.cost is not None:
+            part.cost.explain(exchange)
+
     async def _look(self, exchange: Exchange, parts: list[Part], now: float) -> Response | None:
         pairs = [(part, part.entry(exchange)) for part in parts]
-        questions = [self.keeper.question(part, entry, 1, -1) for part, entry in pairs]
+        questions = [self.keeper.question(part, entry, part.need, -1) for part, entry in pairs]
         try:
             answer = await self.keeper.take(questions, looks=True)
         except StateUnavailable:

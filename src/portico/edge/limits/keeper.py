@@ -18,9 +18,9 @@ from typing import Any, Final
 from portico.contracts import Snapshot
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Step
-from portico.edge.limits.gate import made
+from portico.edge.limits.gate import GRANTED, made
 from portico.edge.limits.ledger import Ledger
-from portico.edge.limits.parts import Entry, Part, Table
+from portico.edge.limits.parts import DEBT, Entry, Part, Table
 from portico.edge.limits.twins import SCRIPTS
 from portico.edge.policies.key_limits import OWNER, config_of
 from portico.edge.policies.limits import SHARED
@@ -37,12 +37,15 @@ SETTLE: Final = 2_000_000  # microseconds in which all workers find a store agai
 MARGIN: Final = 0.05  # seconds
 REFRESH: Final = 20.0  # seconds between two tellings of slots that are held
 TOLD: Final = 100  # buckets in one telling
+LEFT: Final = 3  # where in an answer is what the first bucket has left
 KNOWN: Final = 1024  # different limits of keys that are kept ready
 MARKER: Final = "limits:epoch"
 REGISTRY: Final = "limits:workers"
 EPOCH_FILE: Final = "limits.epoch"  # the last epoch known, so that workers that start after a loss know of it
 
 Question = tuple[str, list[str | int]]
+Owed = tuple[int, int]  # a mark, and what is owed there
+NOTHING: Final = (0, 0)
 
 
 class Keeper:
@@ -76,7 +79,7 @@ class Keeper:
         self.leases: dict[int, tuple[Part, Entry]] = {}
         self.tables: dict[str, Table] = {}
         self.version = 0
-        self._keys: dict[tuple[tuple[str, str, int], ...], list[Part]] = {}
+        self._keys: dict[tuple[tuple[tuple[str, str, int], ...], int], list[Part]] = {}
         self._dirty: dict[int, tuple[Part, Entry]] = {}
         self._telling = False
         self._refreshed = 0.0
@@ -84,6 +87,7 @@ class Keeper:
         self._beat_now = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._context: PolicyContext | None = None
+        self._beats: asyncio.Task[None] | None = None
         if self.spec.url.startswith("memory:") and store is None:
             self.ledger = Ledger(directory, f"{index}/{self.workers}" if self.workers > 1 else "")
 
@@ -109,7 +113,7 @@ class Keeper:
         await self.store.start()
         with contextlib.suppress(StateUnavailable):
             await self.beat()
-        self._spawn(self._beating())
+        self._beats = self._spawn(self._beating())
 
     def turn(self, now: float) -> None:
         """Called several times a second; `now` is monotonic."""
@@ -130,9 +134,10 @@ class Keeper:
             self.ledger.close(time.time())
         if self.store is None:
             return
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._beats is not None:
+            self._beats.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # none takes longer than the store may
+        await self._tell()
         self._give_back(float("inf"))
         for task in list(self._tasks):
             await task
@@ -147,28 +152,36 @@ class Keeper:
         gate = made(context.notes, self)
         if name == "key_limits":
             self._context = context
+            gate.key_cost = config.get("cost")
             return gate.step(name, None)
         kind = "slots" if name == "concurrent" else name
         return gate.step(name, self._part(kind, config, context, context.route.name))
 
-    def key_parts(self, specs: tuple[tuple[str, str, int], ...]) -> list[Part]:
-        """The limits that a key brings."""
-        parts = self._keys.get(specs)
+    def key_parts(
+        self, specs: tuple[tuple[str, str, int], ...], cost: dict[str, Any] | None = None
+    ) -> list[Part]:  # fmt: skip
+        """The limits that a key brings, on a route where a request costs them `cost` (None: 1)."""
+        known = specs, 0 if cost is None else int(cost["most"])
+        parts = self._keys.get(known)
         if parts is None:
             assert self._context is not None
             if len(self._keys) >= KNOWN:
                 self._keys.clear()
             context = self._context
-            parts = [self._part(kind, config_of(kind, name, burst), context, OWNER) for kind, name, burst in specs]
-            self._keys[specs] = parts
+            parts = [
+                self._part(kind, config_of(kind, name, burst, cost), context, OWNER) for kind, name, burst in specs
+            ]
+            for part in parts:
+                part.debt = DEBT  # which other routes may have left
+            self._keys[known] = parts
         return parts
 
     def usable(self, part: Part, now: float) -> bool:
         """Whether the store can be asked for this limit."""
         return self.ready and (part.mode != "share" or part.kind != "rate" or now >= self.share_at)
 
-    def question(self, part: Part, entry: Entry, want: int, back: int) -> Question:
-        """What `take` asks for one bucket."""
+    def question(self, part: Part, entry: Entry, want: int, back: int, owed: Owed = NOTHING) -> Question:
+        """What `take` asks for one bucket; `owed` is what is settled by it."""
         since = mark = 0
         if part.kind == "rate" and part.mode == "share":
             since = self.shared
@@ -181,7 +194,11 @@ class Keeper:
         else:
             mark = entry.mark
         key = f"limits:{self.epoch}:{part.kind}:{entry.digest}"
-        return key, [part.kind, part.most, part.unit, want, back, part.lapse_units, since, mark]
+        if owed[1]:
+            since = since if mark == owed[0] or part.kind == "rate" else 0
+            mark = owed[0]
+        asked = [part.most, part.unit, want, back, part.lapse_units, since, mark, part.need, owed[1], part.debt]
+        return key, [part.kind, *asked]
 
     async def take(self, questions: Iterable[Question], looks: bool = False) -> list[int]:
         """The store's answer; StateUnavailable also when the epoch is over."""
@@ -210,6 +227,16 @@ class Keeper:
         self._dirty[id(entry)] = part, entry
         self._tell_soon()
 
+    def owe(self, part: Part, entry: Entry, mark: int, epoch: str, more: int) -> None:
+        """A request has cost so many more than were reserved at `mark`, or fewer: tell the store, soon.
+
+        What buckets that are no more have counted can't be given back.
+        """
+        if more > 0 or epoch == self.epoch:
+            entry.owes[mark] = entry.owes.get(mark, 0) + more
+            self._dirty[id(entry)] = part, entry
+            self._tell_soon()
+
     # -- the beat
 
     async def beat(self) -> None:
@@ -235,8 +262,8 @@ class Keeper:
             if self.ready:
                 self.away_since = sent
         self.workers = max(self.configured, count)
-        self._adopt(epoch.decode())
         self.ready = True
+        self._adopt(epoch.decode())
 
     def _adopt(self, epoch: str) -> None:
         if epoch != self.epoch:
@@ -244,6 +271,8 @@ class Keeper:
                 log = logs.get("portico.limits")
                 log.warning("the shared state has lost the counts of limits; they begin anew, used up")
             self.epoch = epoch
+            for _, entry in self._dirty.values():
+                entry.owes = {mark: more for mark, more in entry.owes.items() if more > 0}
             self._dirty.update(self.holding)
             try:
                 with open(self.path, "w") as file:
@@ -309,17 +338,28 @@ class Keeper:
         self._dirty.clear()
         for at in range(0, len(dirty), TOLD):
             some = dirty[at : at + TOLD]
-            if not await self._put([self.question(part, entry, 0, -1) for part, entry in some]):
+            owed = [entry.owes.popitem() if entry.owes else NOTHING for _, entry in some]
+            asked = zip(some, owed, strict=True)
+            answer = await self._put([self.question(part, entry, 0, -1, owes) for (part, entry), owes in asked])
+            if answer is None:
+                for (_, entry), (mark, more) in zip(some, owed, strict=True):
+                    if more > 0:  # may count twice; what is given back may not
+                        entry.owes[mark] = entry.owes.get(mark, 0) + more
                 for part, entry in dirty[at:]:
                     self._dirty[id(entry)] = part, entry
                 return
+            self._dirty.update({id(entry): (part, entry) for part, entry in some if entry.owes})
+            for index, (_, entry) in enumerate(some):
+                if owed[index][1] > 0 and answer[LEFT + index * GRANTED] == 0:
+                    entry.until = 0.0  # in debt: what is left of its lease is not used
+        if self._dirty:
+            self._tell_soon()
 
-    async def _put(self, questions: list[Question]) -> bool:
+    async def _put(self, questions: list[Question]) -> list[int] | None:
         try:
-            await self.take(questions)
+            return await self.take(questions)
         except StateUnavailable:
-            return False
-        return True
+            return None
 
     # -- pieces
 
@@ -341,7 +381,8 @@ class Keeper:
             kept = {label: each for label, each in self.tables.items() if each.version >= version - KEPT_VERSIONS}
             self.tables = kept
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 # Keys: the marker, the registry of workers, then one bucket for each part. Arguments: now (0: the server's clock), the
-# epoch, the worker, 1 to look only; then for each part: kind, most, unit, want, back, lapse, since, mark.
+# epoch, the worker, 1 to look only; then for each part: kind, most, unit, want, back, lapse, since, mark, need, owe,
+# debt. `need` is what one request takes, `owe` what earlier ones took more (less, if negative; then `mark` says where),
+# and `debt` how far beyond the limit that may go.
 # Answer: {-1} when the epoch is over; else now, 1 when all parts are granted (else none is), and for each part: how
 # many are granted, how many are left, microseconds until there will be more, and a mark to give back by.
 TAKE: Final = """
@@ -30,7 +32,7 @@ end
 
 local function number(value) return string.format('%.0f', value) end
 
-local function rate(text, most, unit, want, back, lapse, since)
+local function rate(text, most, unit, want, back, lapse, since, mark, need, owe, debt)
   local full, found = most * unit, words(text)
   local tat, leases, held = 0, {}, 0
   if text then tat = tonumber(found[1]) elseif emptied > 0 then tat = emptied + full end
@@ -45,7 +47,8 @@ local function rate(text, most, unit, want, back, lapse, since)
     held = held - leases[1][2]
     table.remove(leases, 1)
   end
-  tat = math.min(math.max(tat, now + held * unit), now + full)
+  tat = math.max(math.max(tat, now + held * unit) + owe * unit, now + held * unit)
+  tat = math.min(tat, now + full + debt * unit)
   for i = #leases, 1, -1 do
     if back >= 0 and leases[i][1] == me then
       tat = tat - math.min(back, leases[i][2]) * unit
@@ -54,28 +57,28 @@ local function rate(text, most, unit, want, back, lapse, since)
     end
   end
   local got = 0
-  if want > 1 and (held + want) * 4 <= most and tat + want * unit <= now + full then got = want
-  elseif want >= 1 and tat + unit <= now + full then got = 1 end
+  if want > need and (held + want) * 4 <= most and tat + want * unit <= now + full then got = want
+  elseif want >= need and tat + need * unit <= now + full then got = need end
   local function told(ahead, own)
     local out, last = {number(ahead)}, ahead
     for i = 1, #leases do
       out[#out + 1] = leases[i][1] .. ' ' .. number(leases[i][2]) .. ' ' .. number(leases[i][3])
       last = math.max(last, leases[i][3])
     end
-    if own > 1 then
+    if own > 0 then
       out[#out + 1] = me .. ' ' .. number(own) .. ' ' .. number(now + lapse)
       last = math.max(last, now + lapse)
     end
     return table.concat(out, ' '), last - now
   end
   local after = tat + got * unit
-  local wait = got > 0 and after - now or tat + unit - now - full
+  local wait = got > 0 and after - now or tat + need * unit - now - full
   local without, keep = told(tat, 0)
-  local with, kept = told(after, got)
-  return got, math.floor((now + full - after) / unit), wait, 0, without, keep, with, kept
+  local with, kept = told(after, got > need and got or 0)
+  return got, math.max(0, math.floor((now + full - after) / unit)), wait, 0, without, keep, with, kept
 end
 
-local function window(text, most, unit, want, back, lapse, since, mark)
+local function window(text, most, unit, want, back, lapse, since, mark, need, owe)
   local function part(time) return math.floor(time / unit) * 60 + math.floor((time % unit) * 60 / unit) end
   local function start(cell) return math.floor(cell / 60) * unit + (cell % 60) * unit / 60 end
   local cells, found, total, current = {}, words(text), 0, part(now)
@@ -84,11 +87,13 @@ local function window(text, most, unit, want, back, lapse, since, mark)
   for cell, count in pairs(cells) do
     if cell < current - 60 then cells[cell] = nil else total = total + count end
   end
-  if back > 0 and cells[mark] then
-    local given = math.min(back, cells[mark])
+  local given = math.max(back, -owe)
+  if given > 0 and cells[mark] then
+    given = math.min(given, cells[mark])
     cells[mark] = cells[mark] > given and cells[mark] - given or nil
     total = total - given
   end
+  if owe > 0 then cells[current], total = (cells[current] or 0) + owe, total + owe end
   local function told()
     local order = {}
     for cell in pairs(cells) do order[#order + 1] = cell end
@@ -100,24 +105,26 @@ local function window(text, most, unit, want, back, lapse, since, mark)
   end
   local without, keep, oldest = told()
   local got, cell = 0, current
-  if want > 1 and want * 4 <= most and total + want <= most then
+  if want > need and want * 4 <= most and total + want <= most then
     got, cell = want, part(now + lapse)
-  elseif want >= 1 and total + 1 <= most then got = 1 end
+  elseif want >= need and total + need <= most then got = need end
   if got > 0 then cells[cell] = (cells[cell] or 0) + got end
   local with, kept, first = told()
   local wait = math.ceil(start((got > 0 and first or oldest) + 61)) - now
   return got, math.max(0, most - total - got), wait, cell, without, keep, with, kept
 end
 
-local function quota(text, most, unit, want, back, lapse, since, mark)
+local function quota(text, most, unit, want, back, lapse, since, mark, need, owe)
   local found, today = words(text), math.floor(now / 86400000000)
   local day, count = tonumber(found[1] or today), tonumber(found[2] or 0)
   if day < today then day, count = today, 0 end
   if mark == day then count = math.max(count, since) end
-  if back > 0 and mark == day then count = math.max(0, count - back) end
+  local given = math.max(back, -owe)
+  if given > 0 and mark == day then count = math.max(0, count - given) end
+  if owe > 0 then count = count + owe end
   local got = 0
-  if want > 1 and want * 4 <= most and count + want <= most then got = want
-  elseif want >= 1 and count + 1 <= most then got = 1 end
+  if want > need and want * 4 <= most and count + want <= most then got = want
+  elseif want >= need and count + need <= most then got = need end
   local ends = (day + 1) * 86400000000 - now
   local without, with = number(day) .. ' ' .. number(count), number(day) .. ' ' .. number(count + got)
   return got, math.max(0, most - count - got), ends, day, without, ends, with, ends
@@ -145,9 +152,9 @@ end
 local kinds = {rate = rate, window = window, quota = quota, slots = slots}
 local answer, set, granted = {now, 1}, {}, true
 for i = 3, #KEYS do
-  local at = 5 + (i - 3) * 8
+  local at = 5 + (i - 3) * 11
   local a = {}
-  for j = 1, 7 do a[j] = tonumber(ARGV[at + j]) end
+  for j = 1, 10 do a[j] = tonumber(ARGV[at + j]) end
   local text = redis.call('GET', KEYS[i]) or nil
   local got, left, wait, mark, without, keep, with, kept = kinds[ARGV[at]](text, unpack(a))
   for _, value in ipairs({got, left, wait, mark}) do answer[#answer + 1] = value end

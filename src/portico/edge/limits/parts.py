@@ -19,11 +19,13 @@ CAPACITY: Final = 100_000  # callers of a limit that a worker knows something ab
 SECOND: Final = 1_000_000  # microseconds
 LEASE: Final = 0.5  # seconds until a lease lapses, at most
 USED: Final = 0.8  # of that time it is used: clocks differ, and the worker counts from when it asked
-MOST_LEASED: Final = 64  # requests
+FIRST_LEASED: Final = 64  # requests; doubled each time that they are used up within SPAN
+MOST_LEASED: Final = 1024
 QUARTER: Final = 4  # all leases together are at most a quarter of the limit
 HOT: Final = 8  # asks within SPAN that make a caller hot
 SPAN: Final = 0.25  # seconds
 SLOTS_KEPT: Final = 60.0  # seconds that slots are remembered without being told again
+DEBT: Final = 10**9  # beyond which no answer's cost counts
 CODES: Final = {"rate": "rate_limited", "window": "window_exceeded", "quota": "quota_exceeded"}
 
 
@@ -37,6 +39,8 @@ class Entry:
         self.serial = 0  # of the lease
         self.mark = 0
         self.leasing = False  # a lease is being asked for
+        self.size = 0  # of the last lease
+        self.leased = 0.0  # when it was granted
         self.left = -1  # at the store when it last answered; -1: never
         self.more_at = 0.0
         self.heard = 0.0
@@ -44,6 +48,7 @@ class Entry:
         self.began = 0.0
         self.asks = 0  # since `began`
         self.held = 0  # slots, by this worker
+        self.owes: dict[int, int] = {}  # by mark: what requests that have ended took beyond their estimate, or less
 
 
 class Alone:
@@ -92,15 +97,20 @@ class Part:
         self.mode = str(config.get("on_store_failure", "share"))
         self.seconds = DAY if kind == "quota" else int(config.get("seconds", 0))
         self.most = int(config["burst"] if kind == "rate" else config["slots" if kind == "slots" else "count"])
-        self.limit = Limit(config["name"], config["by"], self._policy(), context)
+        self.limit = Limit(config, self._policy(), context)
         self.limit.alone = False
+        self.cost = self.limit.cost
+        self.need = self.limit.need
+        self.debt = DEBT if self.cost is not None else 0
         self.unit = self.seconds * SECOND
         self.lapse = LEASE
         if kind == "rate":
             self.unit = -(-self.seconds * SECOND // int(config["tokens"]))  # never faster than the rate
         elif kind == "window":
             self.lapse = min(LEASE, self.seconds / 60)
-        self.lease = 0 if kind == "slots" else min(MOST_LEASED, self.most // (QUARTER * max(1, workers)))
+        self.lease = 0 if kind == "slots" else min(MOST_LEASED * self.need, self.most // (QUARTER * max(1, workers)))
+        self.first = min(FIRST_LEASED * self.need, self.lease)
+        self.leases = self.lease >= 2 * self.need
         self.lapse_units = int((SLOTS_KEPT if kind == "slots" else self.lapse) * SECOND)
 
     def _policy(self) -> str:

@@ -26,6 +26,9 @@ class Ask(NamedTuple):
     lapse: int
     since: int
     mark: int
+    need: int
+    owe: int
+    debt: int
 
 
 class Told(NamedTuple):
@@ -62,25 +65,26 @@ def rate(text: str | None, ask: Ask, scene: Scene) -> Told:
     while leases and leases[0][0] <= now:
         tat = max(tat, leases[0][0] + held * unit)
         held -= leases.pop(0)[2]
-    tat = min(max(tat, now + held * unit), now + full)
+    tat = max(max(tat, now + held * unit) + ask.owe * unit, now + held * unit)
+    tat = min(tat, now + full + ask.debt * unit)
     for lease in [each for each in leases if ask.back >= 0 and each[1] == scene.me]:
         tat -= min(ask.back, lease[2]) * unit
         held -= lease[2]
         leases.remove(lease)
     got = 0
-    if ask.want > 1 and (held + ask.want) * 4 <= ask.most and tat + ask.want * unit <= now + full:
+    if ask.want > ask.need and (held + ask.want) * 4 <= ask.most and tat + ask.want * unit <= now + full:
         got = ask.want
-    elif ask.want >= 1 and tat + unit <= now + full:
-        got = 1
+    elif ask.want >= ask.need and tat + ask.need * unit <= now + full:
+        got = ask.need
     after = tat + got * unit
-    wait = after - now if got else tat + unit - now - full
+    wait = after - now if got else tat + ask.need * unit - now - full
     without, granted = _leased(tat, leases), _leased(after, leases)
     keep = max([tat, *(lease[0] for lease in leases)]) - now
     kept = max([after, *(lease[0] for lease in leases)]) - now
-    if got > 1:
+    if got > ask.need:
         granted += f" {scene.me} {got} {now + ask.lapse}"
         kept = max(kept, ask.lapse)
-    return Told(got, (now + full - after) // unit, wait, 0, without, keep, granted, kept)
+    return Told(got, max(0, (now + full - after) // unit), wait, 0, without, keep, granted, kept)
 
 
 def _leased(tat: int, leases: list[tuple[int, str, int]]) -> str:
@@ -96,17 +100,20 @@ def window(text: str | None, ask: Ask, scene: Scene) -> Told:
         cells[_part(scene.emptied, unit)] = most
     current = _part(now, unit)
     cells = {cell: count for cell, count in cells.items() if cell >= current - PARTS}
-    if ask.back > 0 and ask.mark in cells:
-        cells[ask.mark] -= min(ask.back, cells[ask.mark])
+    given = max(ask.back, -ask.owe)
+    if given > 0 and ask.mark in cells:
+        cells[ask.mark] -= min(given, cells[ask.mark])
         if not cells[ask.mark]:
             del cells[ask.mark]
+    if ask.owe > 0:
+        cells[current] = cells.get(current, 0) + ask.owe
     total = sum(cells.values())
     without, keep, oldest = _cells(cells, current, unit, now)
     got, cell = 0, current
-    if ask.want > 1 and ask.want * 4 <= most and total + ask.want <= most:
+    if ask.want > ask.need and ask.want * 4 <= most and total + ask.want <= most:
         got, cell = ask.want, _part(now + ask.lapse, unit)
-    elif ask.want >= 1 and total + 1 <= most:
-        got = 1
+    elif ask.want >= ask.need and total + ask.need <= most:
+        got = ask.need
     if got:
         cells[cell] = cells.get(cell, 0) + got
     granted, kept, first = _cells(cells, current, unit, now)
@@ -138,12 +145,13 @@ def quota(text: str | None, ask: Ask, scene: Scene) -> Told:
         day, count = today, 0
     if ask.mark == day:
         count = max(count, ask.since)
-        count = max(0, count - max(ask.back, 0))
+        count = max(0, count - max(ask.back, -ask.owe, 0))
+    count += max(ask.owe, 0)
     got = 0
-    if ask.want > 1 and ask.want * 4 <= ask.most and count + ask.want <= ask.most:
+    if ask.want > ask.need and ask.want * 4 <= ask.most and count + ask.want <= ask.most:
         got = ask.want
-    elif ask.want >= 1 and count + 1 <= ask.most:
-        got = 1
+    elif ask.want >= ask.need and count + ask.need <= ask.most:
+        got = ask.need
     ends = (day + 1) * DAY - scene.now
     left = max(0, ask.most - count - got)
     return Told(got, left, ends, day, f"{day} {count}", ends, f"{day} {count + got}", ends)
@@ -194,8 +202,8 @@ def take(table: Table, keys: Sequence[str], args: Sequence[bytes]) -> Reply:
     told: list[Told] = []
     granted = True
     for index, key in enumerate(keys[2:]):
-        at = 4 + index * 8
-        ask = Ask(*map(int, args[at + 1 : at + 8]))
+        at = 4 + index * 11
+        ask = Ask(*map(int, args[at + 1 : at + 11]))
         told.append(KINDS[args[at]](_text(table, key), ask, scene))
         granted = granted and (ask.want <= 0 or told[-1].got > 0)
     if args[3] != b"1":

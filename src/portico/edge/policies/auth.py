@@ -162,8 +162,8 @@ class Auth:
         except ServicesAway:
             return unavailable(exchange)
         if entry is None:
-            return key_unknown(exchange, callers, False)
-        if entry.alive:
+            return key_unknown(exchange, callers, self.looks)
+        if entry.alive and not self.looks:
             self.book.remember(presented, entry)
         return self._admit(exchange, entry, field)
 
@@ -219,7 +219,7 @@ class Auth:
         except ServicesAway:
             return unavailable(exchange)
         except TokenError as error:
-            return token_refused(exchange, self.callers, False, error.code, str(error))
+            return token_refused(exchange, self.callers, self.looks, error.code, str(error))
         exchange.principal = principal
         exchange.credential = field
         return None

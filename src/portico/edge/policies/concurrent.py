@@ -16,7 +16,7 @@ class Concurrent(Limit):
 
     def __init__(self, config: dict[str, Any], context: PolicyContext, slots: Slots) -> None:
         self.most = int(config["slots"])
-        super().__init__(config["name"], config["by"], f'q={self.most};qu="concurrent-requests"', context)
+        super().__init__(config, f'q={self.most};qu="concurrent-requests"', context)
         self.slots = slots
         self.note = f"slot:{id(self)}"  # a route may have several of these limits, even of one name
 

@@ -4,6 +4,9 @@ A key's `window` or `per_minute` never admits more in any such span, its `rate` 
 or `per_day` counts a UTC day. They are the same limits as a route's, asked before those. A key that has replaced
 another goes on with its counts. Where several edge workers share no store, each grants its share, at least 1:
 together never more than the key may have, if that is not less than there are workers.
+
+On a route whose requests may count as several, each is admitted as one. What its answer says is taken when it has
+ended, also where less is left: that debt holds on every route.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any, Final
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
-from portico.edge.policies.limits import SHARED, Limit, step_of, stores_of
+from portico.edge.policies.limits import SHARED, Limit, settle_costs, step_of, stores_of
 from portico.edge.policies.quota import Quota
 from portico.edge.policies.rate import Rate
 from portico.edge.policies.window import Window
@@ -27,8 +30,9 @@ KNOWN: Final = 1024  # different limits that are kept ready
 class KeyLimits:
     """The policy of one route; a key's counts are the same on all of them."""
 
-    def __init__(self, context: PolicyContext) -> None:
+    def __init__(self, config: dict[str, Any], context: PolicyContext) -> None:
         self.context = context
+        self.cost: dict[str, Any] | None = config.get("cost")
         self.workers = max(1, context.snapshot.server.workers)
         self.made: dict[tuple[str, str, int], Limit] = {}
 
@@ -63,7 +67,7 @@ class KeyLimits:
     def _make(self, spec: tuple[str, str, int]) -> Limit:
         kind, name, burst = spec
         version = self.context.snapshot.version
-        config = config_of(kind, name, burst)
+        config = config_of(kind, name, burst, self.cost)
         for each in ("count", "tokens", "burst"):
             config[each] = max(1, config[each] // self.workers)
         limit: Limit
@@ -97,11 +101,12 @@ def specs_of(record: dict[str, Any]) -> tuple[tuple[str, str, int], ...]:
     return tuple(dict.fromkeys(found))
 
 
-def config_of(kind: str, name: str, burst: int) -> dict[str, Any]:
-    """One limit of a key as the policy of a route has it."""
+def config_of(kind: str, name: str, burst: int, cost: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One limit of a key as the policy of a route has it; `cost` as `cost.Cost` takes it."""
     count, seconds = parsed(name)
     full = max(1, burst or count // 10)
-    return {"name": name, "by": "key", "seconds": seconds, "count": count, "tokens": count, "burst": full}
+    config = {"name": name, "by": "key", "seconds": seconds, "count": count, "tokens": count, "burst": full}
+    return config if cost is None else {**config, "cost": cost}
 
 
 def parsed(name: str) -> tuple[int, int]:
@@ -113,9 +118,9 @@ def parsed(name: str) -> tuple[int, int]:
 
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
-    """`config` has no keys: the limits come with the key."""
+    """`config`: {} or {"cost": see `cost.Cost`}; the limits come with the key."""
     shared = context.shared.get(SHARED)
     if shared is not None:
         return step_of(shared, "key_limits", config, context)
-    policy = KeyLimits(context)
-    return Step("key_limits", LIMIT, policy.check, policy.peek)
+    policy = KeyLimits(config, context)
+    return Step("key_limits", LIMIT, policy.check, policy.peek, None if policy.cost is None else settle_costs)

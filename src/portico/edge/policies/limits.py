@@ -17,7 +17,9 @@ from typing import Any, Final
 from portico.contracts import LIMIT
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step, decimal
+from portico.edge.policies.cost import Cost
 from portico.edge.policies.store import Bucket, Slots, Store, Stores
+from portico.edge.usage import OWN
 
 TICKS: Final = 1 << 30  # of a second; finer than the clock
 SHARED: Final = "shared limits"  # in the context's `shared`: who counts for all workers, if they share a store
@@ -72,12 +74,21 @@ class Callers:
 
 
 class Limit:
-    """A limit on one route: its name and what it writes into heads."""
+    """A limit on one route: its name, what a request costs it, and what it writes into heads.
 
-    def __init__(self, name: str, by: str, policy: str, context: PolicyContext) -> None:
-        quoted = _quoted(name)
-        self.name = name
-        self.callers = Callers(by)
+    `config`: {"name", "by"}, and "cost" where it counts something else than requests; see `cost.Cost`.
+    """
+
+    def __init__(self, config: dict[str, Any], policy: str, context: PolicyContext) -> None:
+        cost = config.get("cost")
+        self.cost = None if cost is None else Cost(cost)
+        self.need = 1  # what has to be left for a request
+        if self.cost is not None:
+            self.need = self.cost.estimate
+            policy += f';qu="{self.cost.unit}"'
+        self.name = str(config["name"])
+        quoted = _quoted(self.name)
+        self.callers = Callers(config["by"])
         self.alone = _count(context) <= 1  # then nobody can refuse after this limit has taken its share
         self.head = f"\r\nRateLimit-Policy: {quoted};{policy}\r\nRateLimit: {quoted};r=".encode()
 
@@ -86,8 +97,11 @@ class Limit:
         exchange.response_fields += self.head + decimal(remaining) + b";t=" + decimal(seconds)
 
     def reserved(self, exchange: Exchange, bucket: Bucket, mark: int) -> None:
-        """Note a share that may have to be given back."""
-        if not self.alone:
+        """Note a share that may have to be given back, or is to be settled."""
+        cost = self.cost
+        if cost is not None:
+            cost.watch(exchange)
+        if cost is not None or not self.alone:
             notes = exchange.notes
             notes[RESERVED] = Reservation(self, bucket, mark, notes.get(RESERVED))
 
@@ -103,6 +117,14 @@ class Limit:
         """Undo one reservation."""
         raise NotImplementedError
 
+    def settle(self, exchange: Exchange) -> None:
+        """Settle all that this exchange has reserved with limits of costs: the first of them that is told does it."""
+        settle_costs(exchange)
+
+    def correct(self, exchange: Exchange, bucket: Bucket, mark: int, more: int) -> None:
+        """The exchange has ended and has cost so many `more` than was reserved, or fewer when negative."""
+        raise NotImplementedError
+
     def refuse(self, exchange: Exchange, answer: Response) -> Response:
         """Give back what earlier limits have taken, and note who refused."""
         reservation = exchange.notes.pop(RESERVED, None)
@@ -111,6 +133,8 @@ class Limit:
             reservation.limit.give_back(reservation.bucket, reservation.mark)
             reservation = reservation.before
         exchange.notes["limit"] = self.name
+        if self.callers.kind == BY_PRINCIPAL:
+            exchange.notes[OWN] = True
         return answer
 
     def answer(self, exchange: Exchange, code: str, detail: str, seconds: int) -> Response:
@@ -129,6 +153,19 @@ class Reservation:
         self.bucket = bucket
         self.mark = mark
         self.before = before
+
+
+def settle_costs(exchange: Exchange) -> None:
+    """Replace each estimate that the exchange has reserved in this worker's memory by what it really cost."""
+    reservation = exchange.notes.pop(RESERVED, None)
+    while reservation is not None:
+        assert isinstance(reservation, Reservation)
+        limit = reservation.limit
+        if limit.cost is not None:
+            more = limit.cost.truth(exchange) - limit.need
+            if more != 0:
+                limit.correct(exchange, reservation.bucket, reservation.mark, more)
+        reservation = reservation.before
 
 
 def store_of(context: PolicyContext, kind: str, name: str, by: str, unit: str = "") -> Store:

@@ -2,7 +2,8 @@
 
 A bucket of `burst` requests refills at `tokens` a `seconds`: at most burst + tokens / seconds · T requests pass in any
 span of T seconds. What is kept is the time at which the bucket will be full again; a request moves it on by the time
-that one request takes to refill, and is refused if that would put it further ahead than a whole bucket takes.
+that one request takes to refill, and is refused if that would put it further ahead than a whole bucket takes. What a
+request turns out to have cost beyond its estimate moves it on further than that: a debt, which refills first.
 
 The arithmetic is exact: the clock is read in ticks of 2⁻³⁰ s, and times are counted in 1/p of a tick, where p/q is the
 rate in lowest terms, so that one request is q · 2³⁰ units. Nothing is ever rounded after the clock.
@@ -26,12 +27,13 @@ class Rate(Limit):
     def __init__(self, config: dict[str, Any], context: PolicyContext, store: Store) -> None:
         tokens = config["tokens"]
         seconds = config["seconds"]
-        super().__init__(config["name"], config["by"], f"q={tokens};w={seconds}", context)
+        super().__init__(config, f"q={tokens};w={seconds}", context)
         rate = Fraction(tokens) / Fraction(seconds)
         self.store = store
         self.scale = rate.numerator  # units a tick
-        self.step = rate.denominator * TICKS  # units a request
-        self.most = int(config["burst"]) * self.step
+        self.token = rate.denominator * TICKS  # units of one
+        self.step = self.token * self.need  # of a request
+        self.most = int(config["burst"]) * self.token
         self.second = self.scale * TICKS
 
     def check(self, exchange: Exchange) -> Response | None:
@@ -46,7 +48,7 @@ class Rate(Limit):
             return self.refuse(exchange, self._answer(exchange, ahead))
         bucket.until = full
         self.reserved(exchange, bucket, start)
-        self.show(exchange, (self.most - ahead) // self.step, -(-ahead // self.second))
+        self.show(exchange, (self.most - ahead) // self.token, -(-ahead // self.second))
         return None
 
     def peek(self, exchange: Exchange) -> Response | None:
@@ -55,12 +57,22 @@ class Rate(Limit):
         ahead = self.step if bucket is None else max(bucket.until - now, 0) + self.step
         if ahead > self.most:
             return self._answer(exchange, ahead)
-        self.show(exchange, (self.most - ahead) // self.step, -(-ahead // self.second))
+        self.show(exchange, (self.most - ahead) // self.token, -(-ahead // self.second))
+        if self.cost is not None:
+            self.cost.explain(exchange)
         return None
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         if bucket.until == mark + self.step:
             bucket.until = mark
+
+    def correct(self, exchange: Exchange, bucket: Bucket, mark: int, more: int) -> None:
+        now = int(exchange.ended * TICKS) * self.scale
+        current = self.store.take(self.callers.key(exchange), now)
+        if more > 0:
+            current.until = max(current.until, now) + more * self.token
+        elif current is bucket:  # else it was full again, and forgotten
+            bucket.until += more * self.token
 
     def _answer(self, exchange: Exchange, ahead: int) -> Response:
         wait = -((self.most - ahead) // self.second)
@@ -68,10 +80,10 @@ class Rate(Limit):
 
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
-    """`config`: {"tokens": n, "seconds": s, "burst": n, "by": caller, "name": text}."""
+    """`config`: {"tokens": n, "seconds": s, "burst": n, "by": caller, "name": text}; "cost": see `cost.Cost`."""
     shared = context.shared.get(SHARED)
     if shared is not None:
         return step_of(shared, "rate", config, context)
     unit = f"{config['tokens']}/{config['seconds']}"
     policy = Rate(config, context, store_of(context, "rate", config["name"], config["by"], unit))
-    return Step("rate", LIMIT, policy.check, policy.peek)
+    return Step("rate", LIMIT, policy.check, policy.peek, policy.settle if policy.cost is not None else None)

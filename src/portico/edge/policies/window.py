@@ -34,7 +34,7 @@ class Window(Limit):
     def __init__(self, config: dict[str, Any], context: PolicyContext, store: Store) -> None:
         seconds = config["seconds"]
         self.most = int(config["count"])
-        super().__init__(config["name"], config["by"], f"q={self.most};w={seconds}", context)
+        super().__init__(config, f"q={self.most};w={seconds}", context)
         length = Fraction(seconds) * TICKS / PARTS
         self.store = store
         self.times = length.denominator  # a sub-window has length / times ticks
@@ -49,13 +49,13 @@ class Window(Limit):
             part = max(part, cells[-1] // COUNT)
             while cells and cells[0] // COUNT < part - PARTS:
                 bucket.count -= cells.pop(0) % COUNT
-        if bucket.count >= self.most:
+        if bucket.count + self.need > self.most:
             return self.refuse(exchange, self._answer(exchange, cells, ticks))
         if cells and cells[-1] // COUNT == part:
-            cells[-1] += 1
+            cells[-1] += self.need
         else:
-            cells.append(part * COUNT + 1)
-        bucket.count += 1
+            cells.append(part * COUNT + self.need)
+        bucket.count += self.need
         bucket.until = part + PARTS + 1
         self.reserved(exchange, bucket, part)
         self.show(exchange, self.most - bucket.count, self._wait(cells, ticks))
@@ -70,18 +70,45 @@ class Window(Limit):
             part = max(part, bucket.cells[-1] // COUNT)
             cells = [cell for cell in bucket.cells if cell // COUNT >= part - PARTS]
         count = sum([cell % COUNT for cell in cells])
-        if count >= self.most:
+        if count + self.need > self.most:
             return self._answer(exchange, cells, ticks)
-        self.show(exchange, self.most - count - 1, self._wait(cells or [part * COUNT], ticks))
+        self.show(exchange, self.most - count - self.need, self._wait(cells or [part * COUNT], ticks))
+        if self.cost is not None:
+            self.cost.explain(exchange)
         return None
 
     def give_back(self, bucket: Bucket, mark: int) -> None:
         cells = bucket.cells
         if cells and cells[-1] // COUNT == mark:
-            bucket.count -= 1
-            cells[-1] -= 1
+            bucket.count -= self.need
+            cells[-1] -= self.need
             if cells[-1] % COUNT == 0:
                 cells.pop()
+
+    def correct(self, exchange: Exchange, bucket: Bucket, mark: int, more: int) -> None:
+        part = int(exchange.ended * TICKS) * self.times // self.length
+        current = self.store.take(self.callers.key(exchange), part)
+        if more > 0:
+            self._charge(current, part, more)
+        elif current is bucket:  # else all that it counted is past
+            cells = bucket.cells
+            for index in range(len(cells)):
+                if cells[index] // COUNT == mark:
+                    back = min(-more, cells[index] % COUNT)
+                    cells[index] -= back
+                    bucket.count -= back
+                    if cells[index] % COUNT == 0:
+                        del cells[index]
+                    return
+
+    def _charge(self, bucket: Bucket, part: int, more: int) -> None:
+        cells = bucket.cells
+        if not cells or cells[-1] // COUNT < part:
+            cells.append(part * COUNT)
+        more = min(more, COUNT - 1 - cells[-1] % COUNT)
+        cells[-1] += more
+        bucket.count += more
+        bucket.until = cells[-1] // COUNT + PARTS + 1
 
     def _wait(self, cells: list[int], ticks: int) -> int:
         """Seconds until the oldest sub-window no longer counts; without any, only another configuration helps."""
@@ -96,10 +123,10 @@ class Window(Limit):
 
 
 def build(config: dict[str, Any], context: PolicyContext) -> Step:
-    """`config`: {"count": n, "seconds": s, "by": caller, "name": text}."""
+    """`config`: {"count": n, "seconds": s, "by": caller, "name": text}; "cost": see `cost.Cost`."""
     shared = context.shared.get(SHARED)
     if shared is not None:
         return step_of(shared, "window", config, context)
     store = store_of(context, "window", config["name"], config["by"], str(config["seconds"]))
     policy = Window(config, context, store)
-    return Step("window", LIMIT, policy.check, policy.peek)
+    return Step("window", LIMIT, policy.check, policy.peek, policy.settle if policy.cost is not None else None)

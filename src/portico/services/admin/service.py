@@ -91,10 +91,13 @@ class Admin:
             self._may_grant(caller, roles=change.roles)
         if change.password is not None and not person.email:
             raise Refused(409, "no_email", "someone without an e-mail address has no password", "leave it out")
-        if change.password is not None:
-            await self.people.set_password(name, change.password, tenant=person.tenant)
         return await self.people.update(
-            name, roles=change.roles, disabled=change.disabled, name=change.name, tenant=person.tenant
+            name,
+            roles=change.roles,
+            disabled=change.disabled,
+            name=change.name,
+            password=change.password,
+            tenant=person.tenant,
         )
 
     async def invite(self, caller: Principal, new: NewInvitation) -> tuple[Invitation, str]:

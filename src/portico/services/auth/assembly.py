@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from portico.contracts import Boot
+from portico.contracts import Boot, Snapshot
 from portico.kernel.container import ServiceContainer
-from portico.outbound import Client, Guard
+from portico.outbound import Client, rules
+from portico.outbound.meter import Meter
 from portico.services.attempts import Attempts
 from portico.services.auth import first
 from portico.services.auth.feed import Feed
@@ -17,6 +18,8 @@ from portico.services.host import Host
 from portico.state import Store
 from portico.state.memory import Memory
 from portico.storage.accounts import Changes, Invitations, Keys, People, Sessions, SigningKeys
+from portico.storage.usage import Usage
+from portico.telemetry.counts import Counts
 
 SPARE: Final = 4 * 1024 * 1024  # bytes for counting attempts while the shared store is away
 
@@ -30,7 +33,10 @@ class Assembly:
         spare = Memory(SPARE)
         people, sessions, signing = services.get(People), services.get(Sessions), services.get(SigningKeys)
         self._data_dir = Path(services.get(Boot).data_dir)
-        self._client = Client(Guard(allow_private=True))  # issuers are the operator's choice
+        outbound = services.get(Snapshot).outbound
+        guard = rules.guard(outbound, operator=True)  # issuers are the operator's choice
+        meter = Meter(services.get(Counts))
+        self._client = Client(guard, proxy=outbound.proxy, meter=meter)
         issuers = Issuers(self._client, host.snapshot.identity, signing)
         self.parts = Parts(
             host,
@@ -43,6 +49,7 @@ class Assembly:
             Feed(services.get(Changes), sessions, people, issuers),
             Attempts(store, spare, "login"),
             Attempts(store, spare, "register"),
+            services.get(Usage),
         )
 
     async def start(self) -> None:

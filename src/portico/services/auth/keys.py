@@ -35,10 +35,9 @@ async def register(parts: Parts, wish: Register, address: str) -> tuple[KeyRecor
 
 
 async def _uninvited(parts: Parts, wish: Register) -> tuple[KeyRecord, str]:
-    owner = ""
-    if wish.email:
-        owner = (await parts.people.create(wish.email, wish.password, EVERYONE)).id
-    return await parts.keys.issue(NewKey(wish.name, owner, permissions=parts.permissions(EVERYONE)))
+    password = None if wish.password is None else await parts.people.hashed(wish.password)
+    new = NewKey(wish.name, permissions=parts.permissions(EVERYONE))
+    return await parts.invitations.enrol(new, email=wish.email or "", password=password, roles=EVERYONE)
 
 
 async def _stranger() -> bool:

@@ -11,6 +11,7 @@ from portico.services.auth.feed import Feed
 from portico.services.auth.issuers import Issuers
 from portico.services.host import Host
 from portico.storage.accounts import Invitations, Keys, People, Sessions, SigningKeys
+from portico.storage.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Parts:
     feed: Feed
     logins: Attempts
     registrations: Attempts
+    usage: Usage
 
     @property
     def identity(self) -> Identity:

@@ -10,9 +10,11 @@ from portico.errors import Missing
 from portico.identity import tokens
 from portico.identity.principal import Principal
 from portico.services.auth.parts import Parts
-from portico.services.auth.schemas import Kind, Profile, ProfileChange, SessionView
+from portico.services.auth.schemas import Kind, Profile, ProfileChange, ProfileUsage, SessionView
 from portico.services.problems import Refused
 from portico.storage.accounts import Person, Session
+from portico.storage.tables.usage import DAY, MINUTE
+from portico.storage.usage.records import total
 
 WRITING: Final = 5  # seconds that a change to a person takes at most, as a rule far less
 KNOWN: Final = 200  # sessions of a person that are looked at for the address
@@ -23,18 +25,19 @@ async def login(parts: Parts, email: str, password: str, address: str, agent: st
     """A new session and its refresh token. Who guesses waits; see `Attempts`."""
     person = await _proved(parts, email, password, address)
     if person is None:
-        raise _wrong()
+        raise _wrong(await parts.people.by_email(email))
     lifetime = parts.identity.tokens
     try:
         return await parts.sessions.begin(
             person, lifetime=lifetime.refresh, access=lifetime.access, agent=agent, address=address
         )
     except Missing:  # disabled, or given another password, while this one was being checked
-        raise _wrong() from None
+        raise _wrong(person) from None
 
 
-def _wrong() -> Refused:
-    return Refused(401, "credentials_wrong", "the e-mail address or the password is wrong", "check both")
+def _wrong(claimed: Person | None) -> Refused:
+    about = None if claimed is None else (claimed.id, claimed.tenant)
+    return Refused(401, "credentials_wrong", "the e-mail address or the password is wrong", "check both", about=about)
 
 
 async def _proved(parts: Parts, email: str, password: str, address: str) -> Person | None:
@@ -129,6 +132,7 @@ async def profile(parts: Parts, caller: Principal) -> Profile:
         tenant=caller.tenant,
         roles=list(caller.roles),
         permissions=list(caller.permissions),
+        usage=await _usage(parts, caller),
     )
     if caller.kind == "key":
         key = await parts.keys.get(caller.id, caller.tenant)
@@ -153,6 +157,18 @@ async def profile(parts: Parts, caller: Principal) -> Profile:
     return told
 
 
+async def _usage(parts: Parts, caller: Principal) -> ProfileUsage:
+    numbers = await parts.usage.callers(caller.id, caller.tenant, caller.kind)
+    now = int(time.time())
+    today, minute = now - now % DAY, now - now % MINUTE
+    days = await parts.usage.series(numbers, DAY, today, today + DAY)
+    minutes = await parts.usage.series(numbers, MINUTE, minute, minute + MINUTE)
+    all_day, this_minute = total(days.values()), total(minutes.values())
+    return ProfileUsage(
+        requests_today=all_day.requests, errors_today=all_day.errors, requests_this_minute=this_minute.requests
+    )
+
+
 async def change_profile(parts: Parts, caller: Principal, change: ProfileChange, address: str) -> None:
     """Change what people may change about themselves. Refused (403) for callers that are no person of ours."""
     person = await parts.people.get(caller.id, caller.tenant) if caller.kind == "person" else None
@@ -161,9 +177,9 @@ async def change_profile(parts: Parts, caller: Principal, change: ProfileChange,
         raise Refused(403, "profile_fixed", "only people of this gateway have a profile to change", hint)
     if not caller.allows("profile:write"):
         raise Refused(403, "permission_missing", "the caller lacks the permission profile:write")
-    if change.password is not None:
-        if await _proved(parts, person.email, change.current_password or "", address) is None:
-            raise Refused(403, "password_wrong", "`current_password` is wrong", "send the password of now with it")
-        await parts.people.set_password(person.id, change.password, keep=caller.session, tenant=caller.tenant)
-    if change.name is not None:
-        await parts.people.update(person.id, name=change.name, tenant=caller.tenant)
+    if change.password is not None and not await _proved(parts, person.email, change.current_password or "", address):
+        raise Refused(403, "password_wrong", "`current_password` is wrong", "send the password of now with it")
+    if change.password is not None or change.name is not None:
+        await parts.people.update(
+            person.id, name=change.name, password=change.password, keep=caller.session, tenant=caller.tenant
+        )

@@ -155,7 +155,7 @@ class RemoteKeys:
         return url
 
     async def _get(self, url: str) -> Answer:
-        answer = await self._client.get(url, {"Accept": "application/json"}, BOUNDS)
+        answer = await self._client.get(url, {"Accept": "application/json"}, BOUNDS, "issuer_keys")
         if answer.status != 200:
             raise KeySetError(f"the issuer answered {answer.status}")
         return answer

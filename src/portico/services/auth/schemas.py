@@ -54,6 +54,14 @@ class Tokens(View):
     session_id: str
 
 
+class ProfileUsage(View):
+    """What the caller had, as of a few seconds ago."""
+
+    requests_today: int = Field(description="Since midnight, UTC")
+    errors_today: int = Field(description="Of these, answered with 4xx or 5xx")
+    requests_this_minute: int
+
+
 class Profile(View):
     """The caller, whatever it is. What a kind of caller does not have is null."""
 
@@ -71,6 +79,7 @@ class Profile(View):
     rate_limit_per_minute: int | None = None
     rate_limit_per_day: int | None = None
     hint: str | None = Field(default=None, description="The key's first characters")
+    usage: ProfileUsage
 
 
 class SessionView(View):

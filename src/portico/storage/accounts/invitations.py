@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from portico.errors import Invalid, Unknown
 from portico.storage.accounts import keys, people, rules
 from portico.storage.accounts.records import TENANT, Invitation, KeyRecord, NewKey
+from portico.storage.audit import note
 from portico.storage.database import Database
 from portico.storage.ids import is_id, now, uuid7
 from portico.storage.tables import InvitationRow, KeyRow, PersonRow
@@ -60,6 +61,8 @@ class Invitations:
         )
         async with self._db.write() as session:
             session.add(row)
+            detail = {"email": row.email, "roles": row.roles, "permissions": row.permissions}
+            note(session, "invitations.create", ("invitation", row.id), tenant=row.tenant_id, detail=detail)
         return record(row), token
 
     async def find(self, token: str) -> Invitation:
@@ -74,7 +77,9 @@ class Invitations:
         Unknown when it was never made, is used up, has expired, or whoever made it has been disabled: all alike.
         """
         async with self._db.write() as session:
-            return await _redeem(session, token)
+            invitation = await _redeem(session, token)
+            note(session, "invitations.redeem", ("invitation", invitation.id), tenant=invitation.tenant)
+            return invitation
 
     async def register(
         self, token: str, new: NewKey, *, email: str = "", password: str | None = None
@@ -86,15 +91,21 @@ class Invitations:
         """
         async with self._db.write() as session:
             invitation = await _redeem(session, token)
-            owner = ""
-            if email:
-                person = people.make(email, invitation.roles, invitation.tenant, "")
-                person.password = password
-                await people.insert(session, person)
-                owner = person.id
-            rights = replace(new, owner=owner, tenant=invitation.tenant, permissions=invitation.permissions)
-            row, key = keys.make(rights)
-            await keys.insert(session, row)
+            rights = replace(new, tenant=invitation.tenant, permissions=invitation.permissions)
+            row, key = await _enrol(session, rights, email, password, invitation.roles)
+            keys.recorded(session, "keys.register", row, invitation=invitation.id)
+        return keys.record(row), key
+
+    async def enrol(
+        self, new: NewKey, *, email: str = "", password: str | None = None, roles: Iterable[str] = ("user",)
+    ) -> tuple[KeyRecord, str]:
+        """A key without an invitation, and with an `email` a person who owns it; all of it or nothing.
+
+        `password` is as `People.hashed` answers it. Taken when the address is someone's.
+        """
+        async with self._db.write() as session:
+            row, key = await _enrol(session, new, email, password, roles)
+            keys.recorded(session, "keys.register", row)
         return keys.record(row), key
 
     async def list(
@@ -117,6 +128,21 @@ class Invitations:
         over = delete(InvitationRow).where(InvitationRow.expires_at < now() - timedelta(days=7))
         async with self._db.write() as session:
             return int((await session.execute(over)).rowcount)  # type: ignore[attr-defined]
+
+
+async def _enrol(
+    session: AsyncSession, new: NewKey, email: str, password: str | None, roles: Iterable[str]
+) -> tuple[KeyRow, str]:
+    """A new key, and its owner when there is an address."""
+    owner = ""
+    if email:
+        person = people.make(email, roles, new.tenant, "")
+        person.password = password
+        await people.insert(session, person)
+        owner = person.id
+    row, key = keys.make(replace(new, owner=owner))
+    await keys.insert(session, row)
+    return row, key
 
 
 async def _redeem(session: AsyncSession, token: str) -> Invitation:

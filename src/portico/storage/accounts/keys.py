@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, LargeBinary, Select, bindparam, func, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
@@ -14,9 +14,10 @@ from portico.errors import Invalid, Missing, Taken
 from portico.identity import apikeys
 from portico.storage.accounts import rules
 from portico.storage.accounts.records import KeyRecord, NewKey
+from portico.storage.audit import note as audit
 from portico.storage.changes import KEY, Changes
 from portico.storage.database import POSTGRESQL, Database
-from portico.storage.ids import is_id, now, uuid7
+from portico.storage.ids import first, is_id, now, uuid7
 from portico.storage.tables import KeyRow, PersonRow
 from portico.storage.tables.base import Time
 
@@ -41,6 +42,7 @@ class Keys:
         row, key = make(new)
         async with self._db.write() as session:
             await insert(session, row)
+            recorded(session, "keys.create", row)
         return record(row), key
 
     async def find(self, sha256: bytes) -> KeyRecord | None:
@@ -83,6 +85,15 @@ class Keys:
             rows = (await session.scalars(wanted)).all()
         return [record(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
+    async def count(self, tenant: str | None, since: datetime, until: datetime) -> tuple[int, int]:
+        """How many may be used now, and how many were issued from `since` to `until`."""
+        mine = () if tenant is None else (KeyRow.tenant_id == tenant,)
+        living = select(func.count()).select_from(KeyRow).where(*mine, _living(now()))
+        # Ids sort by the time at which they were made.
+        new = select(func.count()).select_from(KeyRow).where(*mine, KeyRow.id >= first(since), KeyRow.id < first(until))
+        async with self._db.read() as session:
+            return await session.scalar(living) or 0, await session.scalar(new) or 0
+
     async def rotate(self, id: str, grace: float, tenant: str | None = None) -> tuple[KeyRecord, str]:  # noqa: A002
         """A successor with a new id and the same rights and limits; the old key works for `grace` seconds more.
 
@@ -103,6 +114,8 @@ class Keys:
             except IntegrityError:
                 raise Taken("the key has been rotated before; rotate its successor") from None
             note(session, old, "changed" if grace else "gone")
+            detail = {"replaces": old.id, "grace": grace}
+            audit(session, "keys.rotate", ("key", row.id), tenant=row.tenant_id, detail=detail)
         return record(row), key
 
     async def revoke(self, id: str, tenant: str | None = None) -> bool:  # noqa: A002
@@ -113,6 +126,8 @@ class Keys:
             moment = now()
             row = await session.scalar(_one(id, tenant).with_for_update())
             found = row is not None and row.revoked_at is None
+            if row is not None and found:
+                audit(session, "keys.revoke", ("key", row.id), tenant=row.tenant_id, detail={"name": row.name})
             while row is not None:
                 if row.revoked_at is None:
                     row.revoked_at = moment
@@ -211,6 +226,19 @@ async def insert(session: AsyncSession, row: KeyRow) -> None:
     session.add(row)
     await session.flush()
     note(session, row, "added")
+
+
+def recorded(session: AsyncSession, action: str, row: KeyRow, **more: Any) -> None:
+    """Record that a key was made."""
+    detail = {
+        "name": row.name,
+        "owner": row.owner_id,
+        "permissions": row.permissions,
+        "networks": row.networks,
+        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+        **more,
+    }
+    audit(session, action, ("key", row.id), tenant=row.tenant_id, detail=detail)
 
 
 def note(session: AsyncSession, row: KeyRow, op: str) -> None:

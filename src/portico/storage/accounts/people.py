@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,6 +15,7 @@ from portico.errors import Invalid, Missing, Taken
 from portico.storage.accounts import keys, rules, sessions
 from portico.storage.accounts.passwords import Passwords, mark
 from portico.storage.accounts.records import TENANT, Person
+from portico.storage.audit import note
 from portico.storage.changes import PERSON, Changes
 from portico.storage.database import Database
 from portico.storage.ids import is_id, now, uuid7
@@ -51,6 +52,7 @@ class People:
             row.password = await self.hashed(password)
         async with self._db.write() as session:
             await insert(session, row)
+            recorded(session, row)
         return record(row)
 
     async def hashed(self, password: str) -> str:
@@ -71,6 +73,7 @@ class People:
                 session.add(MarkRow(name=FIRST, at=now()))
                 await session.flush()
                 await insert(session, row)
+                recorded(session, row)
         except IntegrityError:  # another process was quicker
             return None
         return record(row)
@@ -101,6 +104,12 @@ class People:
             rows = (await session.scalars(wanted)).all()
         return [record(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
+    async def count(self, tenant: str | None) -> int:
+        """How many there are, disabled ones too."""
+        wanted = select(func.count()).select_from(PersonRow)
+        async with self._db.read() as session:
+            return await session.scalar(wanted if tenant is None else wanted.where(PersonRow.tenant_id == tenant)) or 0
+
     async def update(
         self,
         id: str,  # noqa: A002
@@ -108,28 +117,35 @@ class People:
         roles: Iterable[str] | None = None,
         disabled: bool | None = None,
         name: str | None = None,
+        password: str | None = None,
+        keep: str = "",
         tenant: str | None = None,
     ) -> Person:
-        """Change what is given. Missing when there is no such person.
+        """Change what is given, all of it or nothing. Missing when there is no such person.
 
         Other roles make access tokens void that were made before; disabling ends sessions too, and the person's keys
-        don't work until it is undone.
+        don't work until it is undone. A password, as to be typed, ends the sessions but `keep`.
         """
+        kept = None if password is None else await self.hashed(password)
         async with self._db.write() as session:
             row = await _locked(session, id, tenant)
+            changed: dict[str, Any] = {}
+            if kept is not None:
+                await _set_password(session, row, kept, keep)
+                changed["password"] = "new"
             if name is not None:
-                row.name = rules.text("name", name)
+                changed["name"] = row.name = rules.text("name", name)
             if roles is not None:
-                wanted = rules.names("roles", roles)
-                if set(wanted) != set(row.roles):
-                    _void_tokens(session, row)
-                row.roles = wanted
+                changed["roles"] = _give_roles(session, row, rules.names("roles", roles))
             if disabled is not None and disabled != (row.disabled_at is not None):
+                changed["disabled"] = disabled
                 row.disabled_at = now() if disabled else None
                 _void_tokens(session, row)
                 if disabled:
                     await sessions.end_all(session, row.id)
                 await keys.owned(session, row.id, "gone" if disabled else "added")
+            if changed:
+                note(session, "people.change", ("person", row.id), tenant=row.tenant_id, detail=changed)
         return record(row)
 
     async def set_password(
@@ -141,13 +157,7 @@ class People:
         tenant: str | None = None,
     ) -> None:
         """A new password; ends the person's sessions but `keep`. Missing when there is no such person."""
-        kept = await self.hashed(password)
-        async with self._db.write() as session:
-            row = await _locked(session, id, tenant)
-            if not row.email:
-                raise Invalid("password", "goes with an e-mail address")
-            row.password = kept
-            await sessions.end_all(session, row.id, keep)
+        await self.update(id, password=password, keep=keep, tenant=tenant)
 
     async def verify_password(self, email: str, password: str) -> Person | None:
         """The person whose address and password these are, unless disabled.
@@ -217,6 +227,28 @@ async def insert(session: AsyncSession, row: PersonRow) -> None:
         await session.flush()
     except IntegrityError:
         raise Taken("the e-mail address belongs to someone already") from None
+
+
+def recorded(session: AsyncSession, row: PersonRow) -> None:
+    """Record that a person was created."""
+    detail = {"name": row.name, "email": row.email, "roles": row.roles}
+    note(session, "people.create", ("person", row.id), tenant=row.tenant_id, detail=detail)
+
+
+async def _set_password(session: AsyncSession, row: PersonRow, kept: str, keep: str) -> None:
+    if not row.email:
+        raise Invalid("password", "goes with an e-mail address")
+    row.password = kept
+    await sessions.end_all(session, row.id, keep)
+
+
+def _give_roles(session: AsyncSession, row: PersonRow, wanted: list[str]) -> dict[str, list[str]]:
+    """Set the roles; which they were and are."""
+    before = row.roles
+    if set(wanted) != set(before):
+        _void_tokens(session, row)
+    row.roles = wanted
+    return {"from": before, "to": wanted}
 
 
 async def _locked(session: AsyncSession, id: str, tenant: str | None) -> PersonRow:  # noqa: A002

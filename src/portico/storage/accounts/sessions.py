@@ -18,6 +18,7 @@ from portico.errors import Invalid, Missing, Reused, Unknown
 from portico.storage.accounts import rules
 from portico.storage.accounts.passwords import mark
 from portico.storage.accounts.records import Person, Session
+from portico.storage.audit import note, proved
 from portico.storage.changes import SESSION, Changes
 from portico.storage.database import Database
 from portico.storage.ids import is_id, now, uuid7
@@ -75,6 +76,7 @@ class Sessions:
             session.add(row)
             await session.flush()
             token = _token(session, row.id, moment)
+            _recorded(session, "sessions.begin", row)
         return record(row), token
 
     async def refresh(self, token: str, *, access: float = ACCESS) -> tuple[Session, str]:
@@ -96,8 +98,10 @@ class Sessions:
                     row.tokens_until = min(row.expires_at, moment + timedelta(seconds=access))
                     following = _token(session, row.id, moment)
                     await _forget(session, row.id)
+                    _recorded(session, "sessions.refresh", row)
                     return record(row), following
                 _end(session, row, moment)
+                _recorded(session, "sessions.end", row, cause="a used refresh token was shown again")
         # Outside, so that the session's end is committed.
         if used is None or row is None:
             raise Unknown("the refresh token is not valid")
@@ -122,6 +126,7 @@ class Sessions:
             row = await session.scalar(wanted)
             if row is not None:
                 _end(session, row, now())
+                _recorded(session, "sessions.end", row)
         return row is not None
 
     async def list(
@@ -169,6 +174,13 @@ async def end_all(session: AsyncSession, person: str, keep: str = "") -> None:
 def _end(session: AsyncSession, row: SessionRow, moment: datetime) -> None:
     row.ended_at = moment
     Changes.append(session, SESSION, row.id, {"until": int(row.tokens_until.timestamp()) + 1})
+
+
+def _recorded(session: AsyncSession, action: str, row: SessionRow, **more: str) -> None:
+    """Record what was done to a session; a stranger who does it has just proved to be its person."""
+    detail = {"person": row.person_id, **more}
+    origin = proved(row.person_id)
+    note(session, action, ("session", row.id), tenant=row.tenant_id, detail=detail, origin=origin)
 
 
 def _token(session: AsyncSession, id: str, moment: datetime) -> str:  # noqa: A002

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from portico.errors import Invalid, StorageUnavailable
+from portico.storage.audit import note
 from portico.storage.changes import SIGNING_KEYS, Changes
 from portico.storage.database import Database
 from portico.storage.ids import now, uuid7
@@ -96,6 +97,7 @@ class SigningKeys:
             session.add(row)
             await session.flush()
             Changes.append(session, SIGNING_KEYS, kid, {})
+            note(session, "signing_keys.create", ("signing_key", kid), detail={"algorithm": algorithm})
         return private
 
     async def _rows(self, which: ColumnElement[bool]) -> list[SigningKeyRow]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portico import __version__
 from portico.errors import BackupError, PorticoError
 from portico.storage import migrations
+from portico.storage.audit import note
 from portico.storage.backup import container, rows
 from portico.storage.backup.container import ROWS, SQLITE, Header
 from portico.storage.vault import crypto, files, header, slots
@@ -58,10 +59,25 @@ async def make(database: Database, vault: Vault, file: Path) -> Made:
         await asyncio.to_thread(container.write, written, head, vault.key("backup"), body)
         body.unlink()
         await verify(written, vault, folder)
-        size = written.stat().st_size
-        place(written, file)
-    counts = {name: count for name, count in head.rows.items() if name != migrations.TABLE}
-    return Made(file, head.made, head.kind, counts, size)
+        counts = {name: count for name, count in head.rows.items() if name != migrations.TABLE}
+        done = Made(file, head.made, head.kind, counts, written.stat().st_size)
+        await _name(database, written, done)
+    return done
+
+
+async def _name(database: Database, written: Path, made: Made) -> None:
+    """Give the finished file its name, and record it: both or neither."""
+    placed = False
+    try:
+        async with database.write() as session:
+            detail = {"file": str(made.file), "size": made.size, "rows": sum(made.rows.values())}
+            note(session, "db.backup", ("database", database.dialect), detail=detail)
+            await asyncio.to_thread(place, written, made.file)
+            placed = True
+    except BaseException:
+        if placed:
+            made.file.unlink(missing_ok=True)
+        raise
 
 
 async def verify(file: Path, vault: Vault, folder: Path) -> None:

@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from portico.errors import BackupError, VaultError
 from portico.storage import migrations
+from portico.storage.audit import note
+from portico.storage.audit.trail import Trail
 from portico.storage.backup import container, make, rows
 from portico.storage.backup.container import SQLITE, Opened
 from portico.storage.database import Database
@@ -109,9 +111,14 @@ class Restore:
             kept = "--force restores, and keeps what is there beside it"
             raise BackupError(f"{self._data_dir} is not empty ({names}): {kept}")
         past: list[Path] = []
+        trail = Trail(self._vault)
 
         async def own(connection: AsyncConnection) -> None:
             await binding.own(connection, self._vault.fingerprint)
+            async with AsyncSession(connection) as session:
+                self._note(session)
+                await trail.settle(session, "postgresql")
+                trail.committed(session)
             past.extend(await asyncio.to_thread(self._put, None, there))
 
         with make.told(self._data_dir), make.scratch(self._data_dir) as folder:
@@ -119,8 +126,27 @@ class Restore:
                 await self._fill(self._url, folder, own)
             else:
                 ready = await self._prepare(folder)
+                await self._record(ready, trail)
                 past.extend(await asyncio.to_thread(self._put, ready, there))
+        await trail.publish()
         return past[0] if past else None
+
+    async def _record(self, ready: Path, trail: Trail) -> None:
+        """Let the restored file say that it was restored."""
+        database = Database(f"sqlite:///{ready}", self._data_dir, self._vault.key("database"))
+        await database.open()
+        try:
+            database.trail = trail
+            async with database.write() as session:
+                self._note(session)
+        finally:
+            database.trail = None  # its head is published when the file has its place
+            await database.close()
+
+    def _note(self, session: AsyncSession) -> None:
+        head = self._opened.header
+        detail = {"file": str(self.file), "made": head.made, "rows": sum(head.rows.values())}
+        note(session, "db.restore", ("database", head.kind), detail=detail)
 
     async def _prepare(self, folder: Path) -> Path:
         """The SQLite file in `folder`, proven."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from portico.storage.commands import db, keys, people, tokens, vault
+from portico.storage.commands import audit, db, keys, people, tokens, vault
 
 if TYPE_CHECKING:
     from portico.storage.database import Database
@@ -22,4 +22,5 @@ COMMANDS: Final[dict[str, Command]] = {
     **tokens.COMMANDS,
     **vault.COMMANDS,
     **db.COMMANDS,
+    **audit.COMMANDS,
 }

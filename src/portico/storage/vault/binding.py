@@ -22,10 +22,13 @@ PREFIX: Final = "vault/"  # of the mark's name; the fingerprint follows
 
 
 async def open_database(vault: Vault, database: Database) -> None:
-    """Open `database`, which must be this vault's, or be new.
+    """Open `database`, which must be this vault's, or be new; from now on this process's chain records what is done.
 
     VaultError when it is gone though it was made before, or when it is another vault's; StorageError as its own `open`.
     """
+    from portico.storage.audit.trail import Trail
+
+    database.trail = Trail(vault)
     if database.path is not None:
         vault.expect(database.path)
         await database.open()

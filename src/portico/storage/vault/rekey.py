@@ -7,6 +7,7 @@ key counts. So what is found after a crash is wholly old or wholly new, and it s
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable
@@ -127,7 +128,7 @@ def _sqlite(path: Path, old: Vault, new: Vault, secret: bytes, step: Step) -> in
 
 def _anew(copy: Path, old: Vault, new: Vault, step: Step) -> int:
     """Encrypt the copy under the new key, seal its fields anew, and read all of it once more."""
-    from portico.storage.tables import SEALED, sealed_as
+    from portico.storage.tables import SEALED, SEALED_INSIDE, sealed_as
 
     connection = _connect(copy, old.key("database"))
     try:
@@ -141,6 +142,18 @@ def _anew(copy: Path, old: Vault, new: Vault, step: Step) -> int:
                 row = sealed_as(each.table, id_)
                 value = new.seal(old.unseal(sealed, row), row)
                 connection.execute(f'UPDATE "{each.table}" SET "{each.column}" = ? WHERE "{each.id}" = ?', (value, id_))
+                count += 1
+        for inside in SEALED_INSIDE:
+            found = f"json_extract(\"{inside.column}\", '$.{inside.name}')"
+            rows = connection.execute(
+                f'SELECT "{inside.id}", {found} FROM "{inside.table}" WHERE {inside.where} AND {found} IS NOT NULL'
+            ).fetchall()
+            for id_, sealed in rows:
+                moved = _moved(old, new, str(sealed), sealed_as(inside.table, id_))
+                changed = f"json_set(\"{inside.column}\", '$.{inside.name}', ?)"
+                connection.execute(
+                    f'UPDATE "{inside.table}" SET "{inside.column}" = {changed} WHERE "{inside.id}" = ?', (moved, id_)
+                )
                 count += 1
         connection.execute("COMMIT")
         step("sealed")
@@ -158,9 +171,9 @@ def _anew(copy: Path, old: Vault, new: Vault, step: Step) -> int:
 
 
 async def _postgresql(database: Database, old: Vault, new: Vault, secret: bytes, step: Step) -> int:
-    from sqlalchemy import select, update
+    from sqlalchemy import select, text, update
 
-    from portico.storage.tables import METADATA, SEALED, sealed_as
+    from portico.storage.tables import METADATA, SEALED, SEALED_INSIDE, sealed_as
 
     await binding.open_database(old, database)
     save(old.data_dir, slots.announce(old.header, "", secret, new.master))
@@ -176,6 +189,15 @@ async def _postgresql(database: Database, old: Vault, new: Vault, secret: bytes,
                     value = new.seal(old.unseal(sealed, row), row)
                     await session.execute(update(table).where(id_column == id_).values({column: value}))
                     count += 1
+            for inside in SEALED_INSIDE:
+                found = f"{inside.column} ->> '{inside.name}'"
+                wanted = f"SELECT {inside.id}, {found} FROM {inside.table} WHERE {inside.where} AND {found} IS NOT NULL"
+                changed = f"jsonb_set({inside.column}, '{{{inside.name}}}', to_jsonb(CAST(:moved AS text)))"
+                statement = text(f"UPDATE {inside.table} SET {inside.column} = {changed} WHERE {inside.id} = :id")
+                for id_, sealed in (await session.execute(text(f"{wanted} FOR UPDATE"))).all():
+                    moved = _moved(old, new, str(sealed), sealed_as(inside.table, id_))
+                    await session.execute(statement, {"moved": moved, "id": id_})
+                    count += 1
             await binding.own(session, new.fingerprint)
             step("sealed")
         step("replaced")
@@ -185,6 +207,11 @@ async def _postgresql(database: Database, old: Vault, new: Vault, secret: bytes,
     finally:
         await database.close()
     return count
+
+
+def _moved(old: Vault, new: Vault, sealed: str, row: str) -> str:
+    """A sealed value in base64, sealed anew."""
+    return base64.b64encode(new.seal(old.unseal(base64.b64decode(sealed), row), row)).decode()
 
 
 def _connect(path: Path, key: bytes) -> Any:

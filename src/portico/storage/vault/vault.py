@@ -21,7 +21,7 @@ from portico.storage.vault.header import Header
 from portico.storage.vault.slots import FILE, KEY_FILE, LOCK, load
 
 LABELS: Final = frozenset(
-    ("database", "tokens", "secrets", "bus", "files", "audit", "spool", "principal", "backup"),
+    ("database", "tokens", "secrets", "bus", "files", "audit", "spool", "principal", "backup", "detection"),
 )
 PLAIN_SQLITE: Final = b"SQLite format 3\0"  # how a database that is not encrypted begins
 SEALED_1: Final = b"\x01"

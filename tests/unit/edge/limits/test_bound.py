@@ -236,6 +236,25 @@ def test_hot_keys_ask_seldom(tmp_path: Path) -> None:
     run(scene())
 
 
+def test_leases_grow_with_what_is_asked_and_shrink_again(tmp_path: Path) -> None:
+    spec = ("rate", {"tokens": 60_000_000, "seconds": 60, "burst": 1_000_000})
+
+    async def scene() -> None:
+        story = Story(spec, tmp_path)
+        await story.begin()
+        before = story.shared.calls
+        assert await story.workers[0].burst(20_000) == 20_000
+        assert story.shared.calls - before < HOT + 4 + 20_000 / 1024 + 1
+        (entry,) = next(iter(story.workers[0].keeper.tables.values())).entries.values()
+        assert entry.size == 1024
+        for _ in range(6):  # slower than that
+            story.clock.now += 0.45
+            assert await story.workers[0].burst(HOT + 1) == HOT + 1
+        assert entry.size < 128
+
+    run(scene())
+
+
 def test_what_lapses_unused_is_given_back(tmp_path: Path) -> None:
     async def scene() -> None:
         for kind, config in (("quota", {"count": 1000}), ("window", {"count": 1000, "seconds": 3600})):

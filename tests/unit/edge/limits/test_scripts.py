@@ -26,7 +26,9 @@ limits = st.sampled_from(
         ("slots", 4, 0, 60_000_000),
     ]
 )
-asks = st.tuples(limits, st.sampled_from([0, 1, 1, 2, 3, 5]), st.integers(-1, 3))
+needs = st.sampled_from([1, 1, 1, 2, 7])
+owes = st.sampled_from([0, 0, 0, 1, -1, 4, -4, 50])
+asks = st.tuples(limits, st.sampled_from([0, 1, 1, 2, 3, 5]), st.integers(-1, 3), needs, owes)
 pauses = st.integers(0, 300_000) | st.sampled_from([0, 0, 600_000, 1_000_000, 2_500_000, 61_000_000, 9 * HOURS])
 calls = st.tuples(
     pauses,
@@ -54,14 +56,15 @@ async def replay(store: Store, steps: list[Any]) -> list[Any]:
             answers.append(answer)
             continue
         keys, args = ["m", "r"], [now, epoch, step[1], step[3]]
-        for (kind, most, unit, lapse), want, back in step[2]:
+        for (kind, most, unit, lapse), want, back, need, owe in step[2]:
             keys.append(f"{epoch}:{kind}:{most}")
             held = max(back, 0) if kind == "slots" or want > 1 or want == 0 else -1
             mark = marks.get((step[1], kind, most), 0)
-            args += [kind, most, unit, want, held, lapse, 0, mark]
+            want = want * need if kind != "slots" else want
+            args += [kind, most, unit, want, held, lapse, 0, mark, need, owe, 30 if owe else 0]
         answer = await store.script("limits.take", keys, args)
         answers.append(answer)
-        for index, ((kind, most, *_), _, _) in enumerate(step[2]):
+        for index, ((kind, most, *_), *_) in enumerate(step[2]):
             marks[step[1], kind, most] = answer[5 + index * 4]
     return answers
 
@@ -92,7 +95,7 @@ def test_the_server_s_clock_and_a_time_to_live(redis_url: str) -> None:
             assert beat[0] > NOW
             assert beat[1:] == [b"e1", 0, 0, 1]
             for kind in ("rate", "window", "quota", "slots"):
-                args = [0, "e1", "a", 0, kind, 5, 1_000_000, 1, 0, 500_000, 0, 0]
+                args = [0, "e1", "a", 0, kind, 5, 1_000_000, 1, 0, 500_000, 0, 0, 1, 0, 0]
                 told: Any = await store.script("limits.take", ["m", "r", kind], args)
                 assert told[1:4] == [1, 1, 4]
                 left = await store._call(int, b"PTTL", b"portico:" + kind.encode())  # type: ignore[attr-defined]
@@ -116,7 +119,7 @@ def test_an_epoch_ends_with_the_server_that_knew_it(known: str) -> None:
             return await store.script("limits.beat", ["m", "r"], [0, who, knows or "-", name, 2_000_000, 0, 0])
 
         async def takes(epoch: str) -> bool:
-            args = [0, epoch, "a", 0, "rate", 5, 1_000_000, 1, -1, 0, 0, 0]
+            args = [0, epoch, "a", 0, "rate", 5, 1_000_000, 1, -1, 0, 0, 0, 1, 0, 0]
             told: Any = await store.script("limits.take", ["m", "r", f"{epoch}:k"], args)
             return bool(told[1])
 

@@ -6,11 +6,13 @@ import pytest
 from tests.unit.edge.policies.kit import context, exchange, lines, principal, refused
 
 from portico.contracts import Server, Snapshot
+from portico.edge.admit import admit, settle
 from portico.edge.context import PolicyContext
 from portico.edge.exchange import Exchange, Response, Step
 from portico.edge.policies import window
 from portico.edge.policies.key_limits import NOTE, build, specs_of
 
+COSTLY = {"cost": {"from": "header:x-portico-cost", "estimate": 1, "most": 100}}
 NONE: dict[str, Any] = {"per_minute": 0, "per_day": 0, "window": "", "rate": "", "burst": 0, "quota": ""}
 
 
@@ -97,6 +99,43 @@ def test_a_look_spends_nothing() -> None:
         assert step.peek(asked(per_minute=1)) is None
     assert step.check(asked(per_minute=1)) is None
     refused(step.peek(asked(per_minute=1)), 429, "window_exceeded")
+
+
+@pytest.mark.parametrize("limits", [{"per_minute": 10}, {"per_day": 10}, {"rate": "60/minute", "burst": 10}])
+def test_a_request_that_was_several_counts_as_several_on_every_route(limits: dict[str, Any]) -> None:
+    shared: dict[Any, Any] = {}
+    costly, plain = build(COSTLY, context(shared, route="a")), build({}, context(shared, route="b"))
+
+    def several(cost: int | None) -> None:
+        each = asked(**limits)
+        assert admit(each, [costly]) is None, "it is admitted as one"
+        each.upstream, each.ended = b"u", 0.0
+        assert each.tap is not None
+        if cost is not None:
+            each.tap.asked[b"x-portico-cost"] = cost
+        assert settle(each, [costly]) is None
+
+    for cost in (1, 4, None):
+        several(cost)
+    assert admitted(plain, 2, **limits) == 2, "8 of 10 are used"
+    several(90)
+    assert admitted(plain, 3, **limits) == admitted(costly, 3, **limits) == 0
+    span = 62.0 if "per_day" not in limits else 86_400.0
+    later = asked(span, **limits)
+    later.wall += span
+    assert (plain.check(later) is None) == ("rate" not in limits), "a rate pays its debt by refilling"
+
+
+def test_of_one_request_at_most_what_the_mount_says_counts() -> None:
+    shared: dict[Any, Any] = {}
+    costly, plain = build(COSTLY, context(shared, route="a")), build({}, context(shared, route="b"))
+    each = asked(per_day=1000)
+    assert admit(each, [costly]) is None
+    each.upstream = b"u"
+    assert each.tap is not None
+    each.tap.asked[b"x-portico-cost"] = 10**9
+    settle(each, [costly])
+    assert admitted(plain, 1000, per_day=1000) == 900
 
 
 @pytest.mark.parametrize(

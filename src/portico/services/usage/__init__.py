@@ -1,0 +1,1 @@
+"""Usage: what the edge counts, taken in."""

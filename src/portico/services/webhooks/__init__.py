@@ -1,0 +1,1 @@
+"""Webhooks: signed messages to URLs that callers register, tried until they arrive or their steps are used up."""
