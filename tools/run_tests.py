@@ -2,8 +2,8 @@
 
 The edge's hot modules exist twice, interpreted and compiled: everything runs interpreted, then the edge's tests run
 again on the compiled modules (PORTICO_COMPILED=1). Tests with processes that load the machine or measure time run two
-at a time, others three, long ones alone; up to three of a pass with processes that fail are run once more, alone, and
-told. A PostgreSQL of their own is started for them where it is installed, unless PORTICO_TEST_POSTGRES names one. With
+at a time, others three, long ones alone; up to six of a pass that fail are run once more, alone, and told. A PostgreSQL
+of their own is started for them where it is installed, unless PORTICO_TEST_POSTGRES names one. With
 PORTICO_REQUIRE_SERVICES=1, as in CI, what could not run is a failure.
 """
 
@@ -56,7 +56,7 @@ TIMED: Final = (
 )
 BESIDE: Final = 3  # files with processes at a time; they wait more than they compute
 BESIDE_TIMED: Final = 2
-FEW: Final = 3  # failures of a pass with processes which are tried once more, and told
+FEW: Final = 6  # failures of a pass which are tried once more, and told
 POSTGRES: Final = "PORTICO_TEST_POSTGRES"
 SLOWEST: Final = 20  # files that are told of each pass
 NO_TESTS: Final = 5  # pytest's exit code when it found none
@@ -133,7 +133,7 @@ def run(each: Pass, tally: Tally, extra: list[str]) -> None:
         if code not in (0, NO_TESTS) and tally.failed == before:
             tally.failed += 1
         again = tally.failed - before
-        if "processes" in each.name and 0 < again <= FEW and report.is_file():
+        if 0 < again <= FEW and report.is_file():
             print(f"== {each.name}: once more, what failed", flush=True)
             command += ["--last-failed", "--last-failed-no-failures", "none", "-n", "0"]
             if subprocess.run(command, cwd=ROOT, env=environment).returncode == 0:

@@ -129,11 +129,11 @@ def test_a_token_is_a_credential_too(api: Api) -> None:
 
 
 def test_keys_are_issued_listed_rotated_and_revoked(api: Api, admin: Portico) -> None:
-    made = admin.keys.create("mine", permissions=["detect:use"], rate_limit_per_minute=7, expires_in=3600)
+    made = admin.keys.create("mine", permissions=["detect:use"], rate_limit_per_minute=7_000, expires_in=3600)
     assert made.key.startswith("pk_")
     assert made.key not in repr(made)
     assert made.created_at.tzinfo is not None
-    assert admin.keys.get(made.id).rate_limit_per_minute == 7
+    assert admin.keys.get(made.id).rate_limit_per_minute == 7_000
     with Portico(api.gateway.url, made.key) as mine:
         assert mine.keys.profile().name == "mine"
         successor = mine.keys.rotate()

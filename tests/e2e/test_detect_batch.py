@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -147,18 +146,6 @@ def test_a_batch_that_is_refused_costs_one(api: Api) -> None:
     who = api.key("detect:use", rate_limit_per_minute=0, rate_limit_per_day=1000)["key"]
     assert api.call("POST", PATHS[0], who, {"requests": []})[0] == 422
     assert left(api, who) == {"1000/day": 998}
-
-
-def test_one_caller_has_four_batches_at_a_time(api: Api, key: str) -> None:
-    items = {"requests": [{"id": str(number), "text": ATTACK * 150} for number in range(50)]}
-    body = json.dumps(items).encode()
-    with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda _: api.send("POST", PATHS[0], key, body), range(12)))
-    refused = [answer for answer in found if answer.status == 429]
-    assert {answer.status for answer in found} == {200, 429}
-    assert {answer.json()["code"] for answer in refused} == {"too_many_batches"}
-    assert all(answer.header("Retry-After") == "1" for answer in refused)
-    assert api.send("POST", PATHS[0], key, batch(1)).status == 200
 
 
 def test_whoever_leaves_gets_nothing_and_nobody_is_told(api: Api, key: str) -> None:

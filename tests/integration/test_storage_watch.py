@@ -115,11 +115,12 @@ async def _deafen(store: Store) -> None:
 
 
 async def _terminate(store: Store, which: str) -> None:
+    """Returns when they are gone: a transaction that begins before would be lost half-way."""
     import asyncpg
 
     connection = await asyncpg.connect(**arguments(store.url))
     try:
-        await connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}")
+        await connection.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {which}")
     finally:
         await connection.close()
 

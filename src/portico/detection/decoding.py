@@ -124,17 +124,27 @@ def _whole(text: str, words: frozenset[str], known: Known) -> Iterator[tuple[str
         yield "html", html.unescape(text)
     if text.count("\\u") >= _LEAST_CODES and len(_ESCAPE.findall(text)) >= _LEAST_CODES:
         yield "escapes", _ESCAPE.sub(_escape, text)
-    if any(mark in text for mark in "013457@$") and _leet_words(text) & known.plain:
-        yield "leetspeak", _LEET_WORD.sub(_unleet, text)
+    if any(mark in text for mark in "013457@$") and _has_leet(text, known.plain):
+        yield "leetspeak", _LEET_WORD.sub(_undone, text)
 
 
-def _leet_words(text: str) -> set[str]:
-    odd = [chunk for chunk in set(text.lower().split()) if not chunk.isalpha()]
-    return {_unleet(found) for chunk in odd for found in _LEET_WORD.finditer(chunk) if not found[0].isalpha()}
+def _has_leet(text: str, plain: frozenset[str]) -> bool:
+    """Whether a word of `plain` occurs in leetspeak: all are undone at once, and only those that fit are looked at."""
+    found = _LEET_WORD.findall(" ".join([chunk for chunk in set(text.lower().split()) if not chunk.isalpha()]))
+    undone = " ".join(found).translate(_LEET).split(" ")
+    fit = plain.intersection(undone)
+    if not fit:
+        return False
+    return any(
+        one in fit and not word.isalpha() and _unleet(word) == one for word, one in zip(found, undone, strict=True)
+    )
 
 
-def _unleet(found: re.Match[str]) -> str:
-    word = found[0]
+def _undone(found: re.Match[str]) -> str:
+    return _unleet(found[0])
+
+
+def _unleet(word: str) -> str:
     if word.isalpha() or word.isdigit():
         return word
     letters = sum(1 for character in word if character.isalpha())

@@ -14,6 +14,7 @@ from portico.contracts import Mount
 from portico.errors import PluginError
 from portico.kernel.plugin import AnyPlugin, ProvidesRouter
 from portico.services import document, problems
+from portico.services.directory import Directory
 from portico.services.frame import INTERNAL, Frame, Proxies
 from portico.services.tracing import Traced, router
 from portico.telemetry.tracing.process import Tracing
@@ -62,16 +63,17 @@ def build(plugins: Sequence[AnyPlugin], key: bytes, proxies: Proxies = tuple, tr
         if isinstance(plugin, ProvidesInternal):
             _include_internal(app, plugin, plugin.info.id)
     _describe(app, mounts)
+    if tracing is not None:
+        app.include_router(router(tracing), include_in_schema=False)
+    app.router.middleware_stack = Directory(app)
+    handle = app.build_middleware_stack()  # what calling `app` comes to, but for FastAPI's own telemetry
     seeing = [plugin.refused for plugin in plugins if isinstance(plugin, SeesRefusals)]
 
     def refused(scope: Scope, status: int) -> None:
         for tell in seeing:
             tell(scope, status)
 
-    if tracing is None:
-        return Frame(app, key, proxies, refused)
-    app.include_router(router(tracing), include_in_schema=False)
-    return Frame(Traced(app, tracing), key, proxies, refused)
+    return Frame(handle if tracing is None else Traced(handle, tracing), key, proxies, refused)
 
 
 def forget() -> None:
@@ -86,7 +88,7 @@ def _include(app: FastAPI, plugin: ProvidesRouter, name: str) -> None:
     declared = {(mount.method, mount.path) for mount in plugin.mounts}
     try:
         router = plugin.router()
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # `include_router` would make each a router that is asked by itself
     except Exception as error:  # the plugin's own code
         raise PluginError(f"plugin {name!r} failed to make its router: {type(error).__name__}: {error}") from error
     for route in router.routes:
@@ -107,7 +109,8 @@ def _include_internal(app: FastAPI, plugin: ProvidesInternal, name: str) -> None
         path = str(getattr(route, "path", ""))
         if not path.startswith(INTERNAL + "/"):
             raise PluginError(f"plugin {name!r} has an internal route {path} that is not below {INTERNAL}/")
-    app.include_router(router, include_in_schema=False)
+        route.include_in_schema = False  # type: ignore[attr-defined]
+    app.router.routes.extend(router.routes)
 
 
 def _describe(app: FastAPI, mounts: Sequence[Mount]) -> None:

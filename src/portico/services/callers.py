@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Coroutine, Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -13,8 +14,11 @@ from portico.identity.principal import Principal
 from portico.services.problems import Refused
 
 HOPS: Final = 32  # entries of X-Forwarded-For that are looked at
+LONGEST_ENTRY: Final = 80  # characters of one
 HOME: Final = "default"  # the tenant whose administrators may name other tenants
 ACROSS: Final = "tenants:write"
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def caller(request: Request) -> Principal:
@@ -89,30 +93,41 @@ def address(request: Request, proxies: tuple[str, ...]) -> str:
 
     An IPv6 address stands for its /64, which is what one subscriber has.
     """
-    seen = request.headers.get("x-forwarded-for", "")
-    networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+    return seen_address(request.headers.get("x-forwarded-for", ""), proxies)
+
+
+def seen_address(forwarded: str, proxies: tuple[str, ...]) -> str:
+    """`address` of the value of X-Forwarded-For."""
+    networks = _networks(proxies)
     found = ""
-    for entry in reversed(seen.split(",")[-HOPS:]) if seen else ():
-        parsed = _plain(entry.strip())
+    for entry in reversed(forwarded.split(",")[-HOPS:]) if forwarded else ():
+        parsed = _plain(entry.strip()) if len(entry) <= LONGEST_ENTRY else None
         if parsed is None:
             break
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        found = str(mapped) if mapped.version == 4 else str(ipaddress.ip_network((mapped, 64), strict=False))
+        found, mapped = parsed
         if not any(mapped.version == network.version and mapped in network for network in networks):
             break
     return found
 
 
-def _plain(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+@lru_cache(16)
+def _networks(proxies: tuple[str, ...]) -> list[Network]:
+    return [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
+
+
+@lru_cache(4096)
+def _plain(entry: str) -> tuple[str, Address] | None:
     """An entry as the edge reads it: with a port or without. "" is a proxy on a Unix socket, which is this machine."""
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        return ipaddress.ip_address(entry or "127.0.0.1")
+        parsed = ipaddress.ip_address(entry or "127.0.0.1")
     except ValueError:
         return None
+    mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+    return (str(mapped) if mapped.version == 4 else str(ipaddress.ip_network((mapped, 64), strict=False))), mapped
 
 
 def secure(request: Request) -> bool:

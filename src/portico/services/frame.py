@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portico.identity.principal import Principal, verify
@@ -29,6 +27,8 @@ SECURITY: Final = {
     "Cache-Control": "no-store",
 }
 
+_SECURITY: Final = [(name.lower().encode(), value.encode()) for name, value in SECURITY.items()]
+Fields = dict[bytes, bytes]
 Proxies = Callable[[], tuple[str, ...]]
 Refusal = Callable[[Scope, int], None]
 
@@ -56,16 +56,16 @@ class Frame:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")
-        signed = headers.get("x-portico-principal")
+        fields: Fields = dict(reversed(scope["headers"]))  # of a field that comes twice, the first
+        request_id = fields.get(b"x-request-id", b"").decode("latin-1")
+        signed = fields.get(b"x-portico-principal")
         principal = None if signed is None else self._verify(signed, request_id)
         scope["state"] = {**scope.get("state", {}), "request_id": request_id, "principal": principal}
         refusal = None
         if signed is not None and principal is None:
             detail = "the caller's signed principal can't be verified"
             refusal = problem(request_id, 401, "principal_invalid", detail, "try again")
-        elif not self._reachable(scope["path"], headers):
+        elif not self._reachable(scope["path"], fields):
             refusal = problem(request_id, 404)
         if refusal is not None:
             if scope["type"] == "websocket":
@@ -74,7 +74,7 @@ class Frame:
                 await refusal(scope, receive, _Secured(send))
             return
         secured = _Secured(send)
-        origin = self._origin(scope, principal, request_id)
+        origin = self._origin(fields, principal, request_id)
         with logs.bound(request_id=request_id), acting(origin):
             try:
                 await self._app(scope, receive, secured)
@@ -83,19 +83,19 @@ class Frame:
             except Exception as error:  # answered as a problem already; the server would only log it once more
                 logs.get("portico.services").error("unexpected error", path=scope["path"], exc_info=error)
 
-    def _reachable(self, path: str, headers: Headers) -> bool:
+    def _reachable(self, path: str, fields: Fields) -> bool:
         if not (path == INTERNAL or path.startswith(INTERNAL + "/")):
             return True
-        return hmac.compare_digest(headers.get("x-portico-internal", "").encode("latin-1"), self._proof)
+        return hmac.compare_digest(fields.get(b"x-portico-internal", b""), self._proof)
 
-    def _origin(self, scope: Scope, principal: Principal | None, request_id: str) -> Origin:
-        address = callers.address(Request(scope), self._proxies()) if scope["type"] == "http" else ""
+    def _origin(self, fields: Fields, principal: Principal | None, request_id: str) -> Origin:
+        address = callers.seen_address(fields.get(b"x-forwarded-for", b"").decode("latin-1"), self._proxies())
         if principal is None:
             return Origin("anonymous", "", address, request_id)
         return Origin(principal.kind, principal.id, address, request_id)
 
-    def _verify(self, signed: str, request_id: str) -> Principal | None:
-        return verify(signed.encode("latin-1"), request_id.encode("latin-1"), time.time(), self._key)
+    def _verify(self, signed: bytes, request_id: str) -> Principal | None:
+        return verify(signed, request_id.encode("latin-1"), time.time(), self._key)
 
 
 class _Secured:
@@ -108,7 +108,7 @@ class _Secured:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            fields = MutableHeaders(scope=message)
-            for name, value in SECURITY.items():
-                fields.setdefault(name, value)
+            fields = message["headers"]
+            own = {name.lower() for name, _ in fields}
+            message["headers"] = [*fields, *(pair for pair in _SECURITY if pair[0] not in own)]
         await self._send(message)

@@ -37,7 +37,7 @@ def parse(data: bytes, any_text: bool = False) -> Any:
     except UnicodeDecodeError as error:
         raise NotUtf8(f"it is not UTF-8 at byte {error.start}") from None
     try:
-        value = _Decoder().decode(text)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"it is not JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
@@ -75,6 +75,9 @@ def _int(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
         raise JsonError("a number is out of range")
     return int(text)
+
+
+_DECODER: Final = _Decoder()
 
 
 def check(value: Any, names_only: bool = False) -> None:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -39,7 +40,7 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 POLICY_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}(\.[a-z][a-z0-9_]{0,63})?")
 TOKEN: Final = re.compile(r"[A-Z][A-Z0-9-]{0,31}")
 UNKNOWN: Final = "a_key_that_no_plugin_has"
-SETTLE: Final = 0.05  # seconds for what was stopped to go
+SETTLE: Final = 2.0  # seconds for what was stopped to go, at the most
 
 
 def default_services() -> ServiceContainer:
@@ -310,6 +311,7 @@ def _difference(before: dict[str, set[str]]) -> str:
 
 
 async def _nothing_stays(before: dict[str, set[str]]) -> None:
-    await asyncio.sleep(SETTLE)
-    left = _difference(before)
+    deadline = time.monotonic() + SETTLE
+    while (left := _difference(before)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
     assert not left, f"after stop there is still: {left}"

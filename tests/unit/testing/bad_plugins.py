@@ -52,7 +52,7 @@ class LeavesThread(BasePlugin[Config]):
     info: ClassVar = _info("leaves_thread")
 
     async def start(self) -> None:
-        threading.Thread(target=threading.Event().wait, args=(2,), daemon=True).start()
+        threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()
 
 
 class StopsOnce(BasePlugin[Config]):

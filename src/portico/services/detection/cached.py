@@ -6,7 +6,6 @@ whoever reads the shared state learns neither texts nor answers, and can't put o
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable
@@ -101,7 +100,7 @@ class CachedJudge:
     def _name(self, question: Question, version: str) -> str:
         """Where the answer is kept. The threshold is a part: it decides which threats and what reason are told."""
         told = [__version__, version, question.tenant, question.threshold, question.text]
-        return hmac.new(self._key, b"answer\0" + json.dumps(told).encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, b"answer\0" + json.dumps(told).encode(), "sha256").hex()
 
     def _seal(self, held: Held) -> bytes:
         judged = {name: getattr(held.judged, name) for name in PLAIN}

@@ -7,6 +7,7 @@ from typing import Annotated, Final, cast
 from fastapi import APIRouter, Header, Request, Response
 
 from portico.jobs.records import FAILED, WAITING, JobRecord
+from portico.services import lean
 from portico.services.detection import background
 from portico.services.detection.assembly import Assembly
 from portico.services.detection.callers import User
@@ -31,13 +32,14 @@ def add(router: APIRouter, assembly: Assembly) -> None:
     """Add the routes to `router`."""
     work = assembly.background
 
-    @router.post("/api/v1/detect/async", status_code=202, summary="Judge a text in the background")
     async def accept(
         request: Request, response: Response, caller: User, body: Detect, key: IdempotencyKey = None
     ) -> Accepted:
         job = await work.accept(caller, body, request_id(request), _unquoted(key))
         response.headers["Location"] = f"{JOBS}/{job}"
         return Accepted(job_id=job, status_url=f"{JOBS}/{job}")
+
+    lean.add(router, "/api/v1/detect/async", accept, status_code=202, summary="Judge a text in the background")
 
     @router.get(JOBS + "/{id}", summary="A text that is judged in the background, and its verdict")
     async def job(caller: User, name: Id) -> DetectionJob:

@@ -6,7 +6,7 @@ import time
 
 from fastapi import APIRouter, Request
 
-from portico.services import inputs
+from portico.services import inputs, lean
 from portico.services.detection import answers, batch_router, jobs_router
 from portico.services.detection.assembly import Assembly
 from portico.services.detection.cached import bypasses
@@ -20,7 +20,6 @@ def build(assembly: Assembly) -> APIRouter:
     """A router over `assembly`."""
     router = inputs.router("detection", inputs.TextRoute)
 
-    @router.post("/api/v1/detect", summary="Whether a text tries to take over a language model")
     async def detect(request: Request, caller: User, body: Detect) -> Detected:
         began = time.perf_counter()
         asked = request_id(request)
@@ -36,6 +35,8 @@ def build(assembly: Assembly) -> APIRouter:
             await assembly.telling.verdict(caller, body.webhook_url, answer.model_dump(mode="json"))
         return answer
 
+    summary = "Whether a text tries to take over a language model"
+    lean.add(router, "/api/v1/detect", detect, summary=summary)
     batch_router.add(router, assembly)
     jobs_router.add(router, assembly)
     return router
