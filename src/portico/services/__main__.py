@@ -13,7 +13,10 @@ def main() -> int:
     gc.disable()  # until all is loaded: a tenth of the time that takes
     import uvloop
 
+    from portico.services import heap
     from portico.services.process import run
+
+    heap.limit()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the supervisor's to handle
     return uvloop.run(run(socket.socket(fileno=int(sys.argv[1]))))

@@ -8,7 +8,6 @@ SIGTERM is a drain. When the channel closes, the supervisor is gone and so is th
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
 import signal
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from portico import contracts
 from portico.errors import PluginError, PorticoError
 from portico.kernel.channel import AsyncChannel, Message
-from portico.services import commands
+from portico.services import commands, heap
 from portico.services.bind import bind
 from portico.services.frame import INTERNAL
 from portico.services.generation import Generation
@@ -208,14 +207,8 @@ class ServicesProcess:
             logs.get("portico.services").error("plugins failed to stop", cause=str(error))
 
     def _retired(self, task: asyncio.Task[None]) -> None:
-        """Free what the generation was, in 0.1 s: its cycles would wait for long otherwise, and the heap grow."""
         self._retiring.discard(task)
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-        if trim is not None:
-            trim(0)
+        heap.give_back()
 
     async def stop(self, patience: float) -> None:
         """Stop the plugins of this generation and of older ones."""

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from portico.errors import StorageError, StorageUnavailable
 from portico.storage import changes, failures, migrations
 from portico.storage.audit import trail
+from portico.storage.tables.base import forget_compiled
 from portico.storage.tracing import observe
 from portico.telemetry import tracing
 
@@ -75,6 +76,7 @@ class Database:
         for engine in (reader, writer):
             if engine is not None:
                 await engine.dispose()
+        forget_compiled()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:

@@ -32,6 +32,15 @@ class Base(DeclarativeBase):
     )
 
 
+def forget_compiled() -> None:
+    """Drop the statements that mappers remember for each dialect, 100 each; SQLAlchemy has no function for it.
+
+    They would outlive their engine. What an open engine needs of them is compiled again.
+    """
+    for mapper in Base.registry.mappers:
+        vars(mapper).pop("_compiled_cache", None)
+
+
 class Time(TypeDecorator[datetime]):
     """A moment, aware and in UTC: `timestamptz` in PostgreSQL, microseconds since 1970 in SQLite, so both compare."""
 
