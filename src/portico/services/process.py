@@ -130,7 +130,7 @@ class ServicesProcess:
         os.nice(NICENESS)  # not before: what waits for a new process should not wait longer than it must
         inherited = boot.get("listeners")
         sock = socket.socket(fileno=inherited[0]["fd"]) if inherited else bind(Path(boot["services_socket"]))
-        return make(self.handle, self._drain), sock
+        return make(self.handle, self._drain, snapshot.server.services_processes > 1), sock
 
     async def _begin(self, snapshot: contracts.Snapshot) -> Generation:
         return await Generation.begin(snapshot, self._boot, self._link.ask, self._link.counts, tracing=self._tracing)

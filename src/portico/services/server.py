@@ -22,6 +22,7 @@ class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the process, and connections to other processes."""
 
     taking: Taking | None = None
+    shared = False  # its socket, with other processes
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections from the one socket given."""
@@ -32,7 +33,7 @@ class Server(uvicorn.Server):
             made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
             return made
 
-        self.taking = Taking(sockets[0], protocol)
+        self.taking = Taking(sockets[0], protocol, self.shared)
         self.taking.start()
         self.servers = []
         self.started = True
@@ -55,8 +56,11 @@ class Server(uvicorn.Server):
         yield
 
 
-def make(app: ASGIApp, drain: float) -> Server:
-    """A server of `app`; once told to exit, it lets what is in flight end for at most `drain` seconds."""
+def make(app: ASGIApp, drain: float, shared: bool) -> Server:
+    """A server of `app`, on a socket that may be `shared` with other processes.
+
+    Once told to exit, it lets what is in flight end for at most `drain` seconds.
+    """
     config = uvicorn.Config(
         app,
         interface="asgi3",
@@ -73,4 +77,6 @@ def make(app: ASGIApp, drain: float) -> Server:
         timeout_keep_alive=KEEP_ALIVE,
     )
     config.timeout_graceful_shutdown = drain  # type: ignore[assignment]  # asyncio.wait_for takes fractions too
-    return Server(config)
+    server = Server(config)
+    server.shared = shared
+    return server

@@ -1,21 +1,26 @@
-"""Takes connections from the private socket one at a wake, so that processes that share the socket share the work."""
+"""Takes connections from the private socket, few at a wake where processes share it, so that they share the work."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Final
+
+ALONE: Final = 128  # connections at a wake
+SHARED: Final = 4  # a wake of a busy process is long: one at a time would keep a burst of connections waiting
 
 
 class Taking:
-    """What `loop.create_server` would be, but for greed: a process that is busy leaves what waits to the others.
+    """What `loop.create_server` would be, but for greed: where it is `shared`, a busy process leaves most to others.
 
     Has of `asyncio.Server` what uvicorn asks for.
     """
 
-    def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol], shared: bool) -> None:
         self._sock = sock
         self._protocol = protocol
+        self._most = SHARED if shared else ALONE
         self._loop = asyncio.get_running_loop()
         self._attaching: set[asyncio.Task[None]] = set()
 
@@ -36,14 +41,15 @@ class Taking:
             await asyncio.wait(self._attaching)
 
     def _take(self) -> None:
-        try:
-            sock, _ = self._sock.accept()
-        except OSError:
-            return  # another process was quicker, or the edge has left again
-        sock.setblocking(False)
-        task = self._loop.create_task(self._attach(sock))
-        self._attaching.add(task)
-        task.add_done_callback(self._attaching.discard)
+        for _turn in range(self._most):
+            try:
+                sock, _ = self._sock.accept()
+            except OSError:
+                return  # another process was quicker, or the edge has left again
+            sock.setblocking(False)
+            task = self._loop.create_task(self._attach(sock))
+            self._attaching.add(task)
+            task.add_done_callback(self._attaching.discard)
 
     async def _attach(self, sock: socket.socket) -> None:
         try:

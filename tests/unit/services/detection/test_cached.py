@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from portico.errors import StorageUnavailable
 from portico.services.detection.cached import CachedJudge, bypasses
 from portico.services.detection.embedded import Embedded
 from portico.services.detection.judging import Judged, Question
+from portico.services.detection.recent import Recent
 from portico.state.cache import Cache
 from portico.state.memory import Memory
 from portico.storage.vault import Vault
@@ -49,12 +51,16 @@ class Counting:
 class Side:
     """One process: its cache before a judge, and what it counts."""
 
-    def __init__(self, store: Any, vault: Vault, inner: Any, ttl: float = 60.0, version: str = "1") -> None:
+    def __init__(
+        self, store: Any, vault: Vault, inner: Any, ttl: float = 60.0, version: str = "1", recent: int = 0
+    ) -> None:
         self.inner = inner
         self.version = version
         self.counts = Counts()
+        self.now = time.time()
+        self.recent = Recent(recent, lambda: self.now)
         self.cache = Cache(store)
-        self.judge = CachedJudge(inner, self.told, self.cache, ttl, vault, self.counts).judge
+        self.judge = CachedJudge(inner, self.told, self.cache, ttl, vault, self.counts, self.recent).judge
 
     async def told(self) -> str:
         return self.version
@@ -62,6 +68,10 @@ class Side:
     async def joined(self, count: int) -> None:
         """Until so many wait for another's answer."""
         await until(lambda: self.cache.counts()["detection"].joined == count)
+
+    async def forgotten(self) -> None:
+        """The store has nothing any more."""
+        assert await self.cache._kinds["detection"].clear()
 
     def counted(self) -> dict[str, int]:
         return {each[1]: each[2] for each in self.counts.report()["services"]}
@@ -136,6 +146,42 @@ def test_an_answer_is_given_again_for_its_time_and_not_longer(vault: Vault) -> N
         await one.cache.stop()
 
     run(scene())
+
+
+def test_the_last_answers_need_no_store_and_count_no_longer_than_the_others(url: str, vault: Vault) -> None:
+    async def scene() -> None:
+        async with side(url, vault, ttl=300.0, recent=2) as one:
+            await one.judge(QUESTION)
+            await one.forgotten()
+            one.now += 299.0
+            assert await one.judge(QUESTION) == replace(GOOD, cache_hit=True)
+            one.now += 2.0
+            assert not (await one.judge(QUESTION)).cache_hit
+
+    run(scene())
+
+
+def test_what_another_process_has_answered_counts_from_then_on(redis_url: str, vault: Vault) -> None:
+    async def scene() -> None:
+        async with side(redis_url, vault, ttl=300.0) as one, side(redis_url, vault, ttl=300.0, recent=2) as other:
+            await one.judge(QUESTION)
+            other.now += 200.0
+            assert (await other.judge(QUESTION)).cache_hit
+            await one.forgotten()
+            other.now += 99.0
+            assert (await other.judge(QUESTION)).cache_hit
+            other.now += 2.0
+            assert not (await other.judge(QUESTION)).cache_hit
+
+    run(scene())
+
+
+def test_of_the_last_answers_the_oldest_is_dropped(vault: Vault) -> None:
+    recent = Recent(2)
+    for name in ("a", "b", "a", "c"):
+        recent.keep(name, GOOD, time.time() + 60)
+        recent.find("a")
+    assert [recent.find(name) for name in "abc"] == [GOOD, None, GOOD]
 
 
 def test_those_who_ask_at_once_wait_for_one_answer(url: str, vault: Vault) -> None:
