@@ -213,6 +213,7 @@ def test_processes_share_answers_in_redis_and_do_without_when_it_dies(engine: En
         assert found == [False] + [True] * 11
         assert asked(engine, mine) == 1
         server.kill()
+        fresh = text()
         for _ in range(3):
-            assert ask(texts.api, texts.key, mine)["confidence"] == 0.83
-        assert asked(engine, mine) == 4
+            assert ask(texts.api, texts.key, fresh)["confidence"] == 0.83
+        assert asked(engine, fresh) >= 1  # by each process that was asked, which then remembers

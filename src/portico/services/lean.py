@@ -39,6 +39,7 @@ class LeanRoute(TextRoute):
         assert self.response_field is not None, f"{self.path} has no response model"
         self._dump = self.response_field.serialize_json
         self._status = self.status_code or 200
+        self._absent = {each.name: each.default for each in self.dependant.header_params}
         self._needs = [(each.name, each.call, each.request_param_name) for each in self.dependant.dependencies]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,10 +72,12 @@ class LeanRoute(TextRoute):
             values[name or ""] = await _called(call, {takes: request} if takes else {})
         field = wanted.body_params[0]
         values[field.name], errors = field.validate(given, {}, loc=("body",))
-        if wanted.header_params:
+        if any(each.alias in request.headers or each.field_info.is_required() for each in wanted.header_params):
             more, wrong = request_params_to_args(wanted.header_params, request.headers)
             values.update(more)
             errors += wrong
+        else:
+            values.update(self._absent)
         if wanted.request_param_name:
             values[wanted.request_param_name] = request
         if wanted.response_param_name:
