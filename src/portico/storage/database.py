@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
+PARTING: Final = 10.0  # seconds for sessions to end before their connections are closed
 WRITER: Final = 15.0  # seconds to wait for one's turn to write among the tasks of this process
 
 
@@ -44,6 +45,8 @@ class Database:
         self._turn: asyncio.Lock | None = None  # SQLite has one writer at a time
         self._reader: AsyncEngine | None = None
         self._writer: AsyncEngine | None = None
+        self._sessions = 0
+        self._unused = asyncio.Event()  # set when the last session ends
 
     async def open(self) -> None:
         """Connect; StorageError when the schema is not this version's. SQLite's is brought up to date first."""
@@ -69,10 +72,18 @@ class Database:
             await self.close()
 
     async def close(self) -> None:
-        """Close every connection, after the head of this process's chain was published; may be called twice."""
+        """Close every connection, after the head of this process's chain was published; may be called twice.
+
+        New sessions are refused at once; those there are have some seconds. A connection that came back to a pool which
+        is disposed of already would stay open for good.
+        """
         if self.trail is not None:
             await self.trail.publish()
         reader, writer, self._reader, self._writer = self._reader, self._writer, None, None
+        self._unused.clear()
+        if self._sessions:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._unused.wait(), PARTING)
         for engine in (reader, writer):
             if engine is not None:
                 await engine.dispose()
@@ -82,11 +93,12 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A session that sees one state of the database and can't change it."""
         engine = self._opened(self._reader)
-        async with AsyncSession(engine, expire_on_commit=False) as session:
-            with failures.told():
-                await session.connection()
-            with failures.told(connecting=False):
-                yield session
+        with self._in_use():
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                with failures.told():
+                    await session.connection()
+                with failures.told(connecting=False):
+                    yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -95,17 +107,18 @@ class Database:
         In SQLite nobody else writes meanwhile: compute first, wait for nothing else inside.
         """
         engine = self._opened(self._writer)
-        async with self._my_turn(), AsyncSession(engine, expire_on_commit=False) as session:
-            with failures.told():
-                await session.connection()
-            with failures.told(connecting=False):
-                yield session
-                await trail.settle(session, self.dialect, self.trail)
-                await changes.settle(session, self.dialect)
-                with tracing.span("COMMIT", tracing.CLIENT, {"db.system.name": self.dialect}):
-                    await session.commit()
-                if self.trail is not None:
-                    self.trail.committed(session)
+        with self._in_use():
+            async with self._my_turn(), AsyncSession(engine, expire_on_commit=False) as session:
+                with failures.told():
+                    await session.connection()
+                with failures.told(connecting=False):
+                    yield session
+                    await trail.settle(session, self.dialect, self.trail)
+                    await changes.settle(session, self.dialect)
+                    with tracing.span("COMMIT", tracing.CLIENT, {"db.system.name": self.dialect}):
+                        await session.commit()
+                    if self.trail is not None:
+                        self.trail.committed(session)
 
     async def ping(self) -> float:
         """Seconds that the database takes to answer."""
@@ -193,6 +206,16 @@ class Database:
         if not older:
             state = f"is older ({version}, and must be {migrations.HEAD})" if version else "is not there yet"
             raise StorageError(f"the database's schema {state}: run `portico db upgrade`")
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        self._sessions += 1
+        try:
+            yield
+        finally:
+            self._sessions -= 1
+            if not self._sessions:
+                self._unused.set()
 
     @asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:

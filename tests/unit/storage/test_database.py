@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,39 @@ def test_closed_twice_and_opened_again(store: Store) -> None:
     with pytest.raises(StorageError, match="open already"):
         store.run(store.db.open())
     assert store.run(store.db.schema()) == migrations.HEAD
+
+
+def test_a_session_that_is_under_way_ends_before_its_connection_is_closed(own_store: Store) -> None:
+    async def work() -> None:
+        before = connected()
+        db = own_store.database()
+        await db.open()
+        inside, go = asyncio.Event(), asyncio.Event()
+
+        async def session(writes: bool) -> int:
+            async with db.write() if writes else db.read() as made:
+                inside.set()
+                await go.wait()
+                return int(await made.scalar(text("SELECT 1")) or 0)
+
+        under_way = [asyncio.create_task(session(writes)) for writes in (False, True, True)]
+        await inside.wait()
+        closing = asyncio.create_task(db.close())
+        await asyncio.sleep(0.05)
+        with pytest.raises(StorageError):
+            await db.ping()
+        assert not closing.done()
+        go.set()
+        assert await asyncio.gather(*under_way) == [1, 1, 1]
+        await closing
+        assert connected() == before
+
+    own_store.run(work())
+
+
+def connected() -> int:
+    """Connections to SQLite of this process: each has a thread."""
+    return sum("_connection_worker_thread" in each.name for each in threading.enumerate())
 
 
 def test_a_newer_schema_is_left_alone(own_store: Store) -> None:
