@@ -59,6 +59,9 @@ SERVICES = """
 """
 
 
+LONG = pytest.param("services", marks=pytest.mark.long)  # where nothing of it depends on which half a plugin is of
+
+
 @pytest.fixture(params=["edge", "services"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     edge = request.param == "edge"
@@ -94,6 +97,7 @@ def test_the_start_stops_and_names_the_plugin_and_its_cause(site: Path) -> None:
     assert log[:4] == ["steady started", "shaky began", "shaky stopped", "steady stopped"]
 
 
+@pytest.mark.parametrize("site", ["edge", LONG], indirect=True)
 @pytest.mark.parametrize(
     ("plugins", "sentence"),
     [
@@ -136,6 +140,7 @@ def test_stopping_the_gateway_stops_the_plugins_in_reverse(site: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("site", ["edge", LONG], indirect=True)
 def test_plugins_that_are_not_asked_for_are_not_imported(site: Path) -> None:
     (site / "failing_plugins.py").write_text("raise SystemExit('imported')")
     with GatewayHarness({}, env={"PYTHONPATH": str(site)}) as gateway:

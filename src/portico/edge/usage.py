@@ -1,4 +1,4 @@
-"""What is counted of each caller: requests, bytes and time, by minute, route, method and status.
+"""What is counted of each caller: requests, bytes and time, by minute, route, method and status; verdicts of guards.
 
 It is counted in cells, which the worker takes away about once a second (`take`), for the spool. Nothing is made into
 text here: that is the writing thread's work.
@@ -13,6 +13,7 @@ from portico.edge.exchange import Exchange
 from portico.identity.principal import Principal
 
 if TYPE_CHECKING:
+    from portico.edge.guard.guarded import Judged
     from portico.edge.record import RouteStats
 
 CELLS: Final = 50_000  # after which they are handed over before the second is over
@@ -38,6 +39,19 @@ class Cell:
         self.bytes_out = 0
         self.seconds = 0.0
         self.buckets = [0] * BUCKETS  # their sum is the number of requests
+        self.judged: dict[tuple[str, bool], list[int]] | None = None
+
+    def judge(self, one: Judged | None) -> None:
+        """Count a message by who judged it and whether it is malicious: [messages, confidence, degraded, cached]."""
+        if one is None:
+            return
+        if self.judged is None:
+            self.judged = {}
+        sums = self.judged.setdefault((one.engine, one.malicious), [0, 0, 0, 0])
+        sums[0] += 1
+        sums[1] += one.confidence
+        sums[2] += int(one.degraded)
+        sums[3] += int(one.cached)
 
 
 class Taken:
@@ -88,6 +102,10 @@ class Usage:
         cell.bytes_out += exchange.bytes_out
         cell.seconds += seconds
         cell.buckets[bucket] += 1
+        guarded = exchange.guarded
+        if guarded is not None:
+            cell.judge(guarded.of_request)
+            cell.judge(guarded.of_response)
         if self.room > 0:
             self.room -= 1
             self._detail(exchange, stats.name, method, wall, seconds, redact)

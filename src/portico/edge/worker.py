@@ -222,7 +222,8 @@ class Worker:
         self.questions[number] = future
         self.channel.send({"type": "ask", "id": number, "what": what})
         try:
-            return await asyncio.wait_for(future, ASK_TIMEOUT)
+            async with asyncio.timeout(ASK_TIMEOUT):
+                return await future
         finally:
             self.questions.pop(number, None)
 

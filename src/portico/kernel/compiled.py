@@ -139,25 +139,27 @@ def _plan(root: Path) -> tuple[CompiledFinder | None, str]:
         return None, "manifest.json of the compiled modules can't be read"
     if not modules:
         return None, "manifest.json of the compiled modules names none"
+    package = str(_package())
     for name, expected in hashes.items():
-        if _source_hash(name) != expected:
+        if _source_hash(package, name) != expected:
             return None, f"{name} has changed since it was compiled"
     plan: dict[str, str] = {}
     for name, file in files.items():
         if file[file.rfind("/") + 1 :].removeprefix(name.rpartition(".")[2]) not in EXTENSION_SUFFIXES:
             return None, f"{name} was compiled for another Python"
-        if not (root / file).is_file():
+        plan[name] = os.path.join(root, file)
+        if not os.path.isfile(plan[name]):
             return None, f"the compiled file of {name} is missing"
-        plan[name] = str(root / file)
     return CompiledFinder(plan, list(libraries), f"compiled: {len(modules)} modules"), ""
 
 
-def _source_hash(name: str) -> str:
-    """SHA-256 of the module's source file in hex; "" when there is none."""
-    path = _package().joinpath(*name.split(".")[1:])
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
+def _source_hash(package: str, name: str) -> str:
+    """SHA-256 in hex of the source file of a module of the package in this folder; "" when there is none."""
+    path = "/".join([package, *name.split(".")[1:]])
+    for file in (f"{path}.py", f"{path}/__init__.py"):
         try:
-            return hashlib.sha256(file.read_bytes()).hexdigest()
+            with open(file, "rb", buffering=0) as source:
+                return hashlib.sha256(source.read()).hexdigest()
         except OSError:
             continue
     return ""

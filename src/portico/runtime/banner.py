@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from portico import __version__
-from portico.kernel import compiled
 
 ADMIN_KEY: Final = "gateway_token"  # the services write it at the first start
 
 
-def summary(addresses: list[str], config: str, data_dir: Path, role: str, seconds: float) -> list[str]:
+def summary(addresses: list[str], config: str, data_dir: Path, role: str, compiled: bool, seconds: float) -> list[str]:
     """At most six lines, when the routes are served. Portico's own paths follow: see `whole`."""
-    how = "compiled" if compiled.status()[0] else "interpreted"
+    how = "compiled" if compiled else "interpreted"
     part = "" if role == "all" else f", {role} only"
     lines = [f"Portico {__version__} is ready after {seconds:.1f} s (edge {how}{part})"]
     if addresses:

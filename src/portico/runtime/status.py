@@ -12,6 +12,7 @@ from portico.kernel import compiled
 from portico.runtime.child import READY, Child
 from portico.runtime.gather import Answers
 
+LOOKED: Final = 1.0  # seconds for which a look at the hot modules holds
 PATIENCE: Final = 0.5  # seconds that a services process, which waits for one, lets the edges take
 
 
@@ -56,14 +57,30 @@ def overall(children: list[Child], was_ready: bool, stopping: bool) -> str:
     return "degraded" if was_ready else "starting"
 
 
-def about(started: float) -> dict[str, Any]:
+class Hot:
+    """Whether hot modules are compiled, and why (not). A look reads all their sources: it holds for a second."""
+
+    def __init__(self) -> None:
+        self._seen = (False, "")
+        self._until = 0.0
+
+    def look(self) -> tuple[bool, str]:
+        """As `compiled.status`."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._seen = compiled.status()
+            self._until = now + LOOKED
+        return self._seen
+
+
+def about(started: float, hot: Hot) -> dict[str, Any]:
     """This gateway: its version, process and age; `started` in seconds since 1970."""
-    is_compiled, reason = compiled.status()
+    is_compiled, reason = hot.look()
     return {
         "version": __version__,
         "pid": os.getpid(),
         "started": timestamp(started),
-        "uptime": round(time.time() - started, 3),
+        "uptime": _uptime(started),
         "compiled": is_compiled,
         "compiled_reason": reason,
     }
@@ -71,9 +88,12 @@ def about(started: float) -> dict[str, Any]:
 
 def brief(started: float, edges: Answers) -> dict[str, Any]:
     """The gateway in a few words, for the services; `in_flight` are the requests of the edges that answered."""
-    whole = about(started)
-    told = {name: whole[name] for name in ("version", "uptime")}
-    return {**told, "in_flight": sum(report.get("in_flight", 0) for _, report in edges)}
+    in_flight = sum(report.get("in_flight", 0) for _, report in edges)
+    return {"version": __version__, "uptime": _uptime(started), "in_flight": in_flight}
+
+
+def _uptime(started: float) -> float:
+    return round(time.time() - started, 3)
 
 
 def timestamp(seconds: float) -> str:

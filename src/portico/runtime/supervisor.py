@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from portico import __version__, contracts
 from portico.errors import StartError
-from portico.kernel import compiled
 from portico.kernel.channel import Message
 from portico.runtime import banner, call, explain, paths, secret, status
 from portico.runtime.build import Builder
@@ -64,6 +63,7 @@ class Supervisor:
         self.listeners: list[Listener] = []
         self.keys = {"principal": secrets.token_hex(32)}
         self.passphrase: str | None = None
+        self.hot = status.Hot()
         self.failure = ""
         self.announced = False
         self.was_ready = False
@@ -120,7 +120,7 @@ class Supervisor:
 
     def _record(self) -> paths.Record:
         return paths.Record(
-            pid=status.about(self.started)["pid"],
+            pid=os.getpid(),
             control=str(self.runtime_dir / "control.sock"),
             runtime_dir=str(self.runtime_dir),
             data_dir=str(self.data_dir),
@@ -201,6 +201,7 @@ class Supervisor:
                 str(self.builder.config or "defaults"),
                 self.data_dir,
                 self.options.role,
+                self.hot.look()[0],
                 seconds,
             )
             if self.demo is not None and self.listeners:
@@ -286,7 +287,7 @@ class Supervisor:
         return self.scraper.totals().render(
             version=__version__,
             python=platform.python_version(),
-            compiled=compiled.status()[0],
+            compiled=self.hot.look()[0],
             reloads_ok=self.reloads.ok,
             reloads_failed=self.reloads.failed,
             lag=self.scraper.lag(),
@@ -352,7 +353,7 @@ class Supervisor:
         reloads = self.reloads
         return {
             "state": status.overall(self.tree.children, self.was_ready, self.shutdown.begun),
-            **status.about(self.started),
+            **status.about(self.started, self.hot),
             "role": self.options.role,
             "config": {
                 "file": self._record().config,

@@ -97,7 +97,8 @@ class Generation:
         self._idle.clear()
         if self.in_flight:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._idle.wait()
         try:
             await self.lifecycle.stop()
         finally:

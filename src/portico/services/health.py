@@ -39,7 +39,8 @@ class Dependencies:
 
     async def _several(self, plugin: ReportsDependencies) -> dict[str, State]:
         try:
-            found = await asyncio.wait_for(plugin.dependencies(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                found = await plugin.dependencies()
         except Exception as error:  # the plugin's own code; the others' states are told all the same
             logs.get("portico.services").error("a plugin does not tell its dependencies", cause=type(error).__name__)
             return {}
@@ -48,7 +49,8 @@ class Dependencies:
     async def _one(self, name: str, plugin: ReportsHealth) -> dict[str, State]:
         began = time.monotonic()
         try:
-            health = await asyncio.wait_for(plugin.health(), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                health = await plugin.health()
         except TimeoutError:
             failed = f"no answer within {PATIENCE:g} s"
         except Exception as error:  # the plugin's own code; whatever it is, its dependency can't be said to be well

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import re
 from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any, Final
@@ -15,6 +17,8 @@ from portico.services.problems import Refused
 
 MAX_DEPTH: Final = 64  # lists and objects within one another
 EXACT: Final = 1 << 53  # up to here whole numbers are exact, with a fraction or without (RFC 7493 2.2)
+LONG: Final = 256 * 1024  # bytes from which on a body is read in a thread, so that others are answered meanwhile
+MOST_VALUES: Final = 20_000  # in such a body; a list of lists is read in one go, thread or not
 LONGEST_NUMBER: Final = 40  # characters; an integer of more is no value that anyone means
 
 
@@ -78,6 +82,24 @@ def _int(text: str) -> int:
 
 
 _DECODER: Final = _Decoder()
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_MARKS: Final = (b"[", b"{", b",")  # before each value, about
+
+
+def _parse_long(data: bytes, any_text: bool) -> Any:
+    """As `parse`, for a thread; JsonError too for more than MOST_VALUES values, before they are made."""
+    if sum(map(data.count, _MARKS)) > MOST_VALUES and _values(data) > MOST_VALUES:
+        raise JsonError(f"it is long and has more than {MOST_VALUES} values")
+    return parse(data, any_text)
+
+
+def _values(data: bytes) -> int:
+    """How many values there are, about: what stands in texts does not count."""
+    found = at = 0
+    for text in _STRING.finditer(data):
+        found += sum(data.count(mark, at, text.start()) for mark in _MARKS)
+        at = text.end()
+    return found + sum(data.count(mark, at) for mark in _MARKS)
 
 
 def check(value: Any, names_only: bool = False) -> None:
@@ -122,7 +144,10 @@ class JsonRequest(Request):
     async def json(self) -> Any:
         """The body's value; Refused (400; `not_text` where it is not UTF-8) when it is no JSON as `parse` wants it."""
         try:
-            return parse(await self.body(), self.any_text)
+            body = await self.body()
+            if len(body) > LONG:
+                return await asyncio.to_thread(_parse_long, body, self.any_text)
+            return parse(body, self.any_text)
         except JsonError as error:
             status = self.not_text if isinstance(error, NotUtf8) else 400
             detail = f"the body can't be read: {error}"

@@ -55,7 +55,8 @@ class Link:
         self._asked[number] = future
         self.channel.send({"type": "ask", "id": number, "what": what})
         try:
-            return await asyncio.wait_for(future, ASK_TIMEOUT)
+            async with asyncio.timeout(ASK_TIMEOUT):
+                return await future
         finally:
             del self._asked[number]
 

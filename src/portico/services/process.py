@@ -61,7 +61,8 @@ async def run(sock: socket.socket) -> int:
     living.cancel()
     await asyncio.wait({living})
     with suppress(TimeoutError):
-        await asyncio.wait_for(process.stop(0.0), LAST_MOMENT)
+        async with asyncio.timeout(LAST_MOMENT):
+            await process.stop(0.0)
     return 1
 
 

@@ -83,7 +83,8 @@ class Database:
         self._unused.clear()
         if self._sessions:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._unused.wait(), PARTING)
+                async with asyncio.timeout(PARTING):
+                    await self._unused.wait()
         for engine in (reader, writer):
             if engine is not None:
                 await engine.dispose()

@@ -61,8 +61,9 @@ def test_harmless_answers_come_as_they_are(guarded: GatewayHarness, upstream: Fa
         completion(ATTACK),
         completion([{"type": "text", "text": ATTACK}]),
         json.dumps({"results": [{"title": "Weather", "snippet": ATTACK}]}).encode(),
+        json.dumps({"results": {ATTACK: 1}}).encode(),
     ],
-    ids=["text", "part", "tool result"],
+    ids=["text", "part", "tool result", "name"],
 )
 def test_attacks_in_answers_do_not_come_through(guarded: GatewayHarness, upstream: FakeUpstream, body: bytes) -> None:
     answering(upstream, response(200, body, JSON))
@@ -174,8 +175,20 @@ def test_events_pass_while_the_stream_goes_on(guarded: GatewayHarness, upstream:
     assert not upstream.errors
 
 
-def test_an_attack_at_the_beginning_of_a_stream_is_a_refusal(guarded: GatewayHarness, upstream: FakeUpstream) -> None:
-    streaming(upstream, [b"".join(event(each) for each in cut_up(ATTACK))])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"".join(event(each) for each in cut_up(ATTACK)),
+        b"".join(b": alive\n" + event(each) for each in cut_up(ATTACK)),
+        b"\xef\xbb\xbfdata: " + ATTACK.encode() + b"\n\n",
+        b"event: " + ATTACK.encode() + b"\ndata: 1\n\n",
+    ],
+    ids=["deltas", "with comments", "behind a byte order mark", "another field"],
+)
+def test_an_attack_at_the_beginning_of_a_stream_is_a_refusal(
+    guarded: GatewayHarness, upstream: FakeUpstream, stream: bytes
+) -> None:
+    streaming(upstream, [stream])
     answer = guarded.request("GET", "/answers", timeout=PATIENCE)
     assert (answer.status, answer.json()["code"]) == (502, "guard_answer_blocked")
 

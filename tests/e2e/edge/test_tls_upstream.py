@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,40 @@ def outward(target: str, tls: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_https_to_an_upstream(mode: bool, authority: Authority, pair: Pair) -> None:
+Lead = Callable[[str, dict[str, Any]], GatewayHarness]
+
+
+@pytest.fixture(scope="module")
+def started(mode: bool) -> Iterator[GatewayHarness]:
+    """The gateway that `lead` leads elsewhere."""
+    with GatewayHarness(outward("https://127.0.0.1:9", {}), compiled=mode) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def lead(started: GatewayHarness) -> Lead:
+    """Gives the module's gateway, led to this target by these settings of TLS."""
+
+    def reloaded(target: str, tls: dict[str, Any]) -> GatewayHarness:
+        started.rewrite(outward(target, tls))
+        started.reload()
+        return started
+
+    return reloaded
+
+
+def test_https_to_an_upstream(lead: Lead, authority: Authority, pair: Pair) -> None:
     asked: list[str | None] = []
     context = server_context(pair)
     context.sni_callback = lambda tls, name, _: asked.append(name)
-    with (
-        FakeUpstream(tls=context) as upstream,
-        GatewayHarness(outward(upstream.url, {"ca": str(authority.cert)}), compiled=mode) as gateway,
-    ):
+    with FakeUpstream(tls=context) as upstream:
+        gateway = lead(upstream.url, {"ca": str(authority.cert)})
         assert [gateway.request("GET", "/").status for _ in range(3)] == [200] * 3
         body = b"x" * 1_000_000
         assert gateway.request("POST", "/", body=body).json()["body"] == body.decode()
         assert upstream.connections == 1
         assert asked == [None]  # addresses are no names (RFC 6066 3)
-        gateway.rewrite(outward(upstream.url, {"ca": str(authority.cert), "server_name": "a.example"}))
-        gateway.reload()
+        lead(upstream.url, {"ca": str(authority.cert), "server_name": "a.example"})
         assert gateway.request("GET", "/").status == 200
         assert asked[-1] == "a.example"
 
@@ -61,16 +80,15 @@ def test_https_to_an_upstream(mode: bool, authority: Authority, pair: Pair) -> N
     ids=["system roots", "other roots", "another name", "expired", "not verified"],
 )
 def test_a_wrong_certificate(
-    authority: Authority, stranger: Authority, pair: Pair, tls: dict[str, Any], detail: str
+    lead: Lead, authority: Authority, stranger: Authority, pair: Pair, tls: dict[str, Any], detail: str
 ) -> None:
     known = {"authority": str(authority.cert), "stranger": str(stranger.cert)}
     tls = {key: known.get(value, value) if key == "ca" else value for key, value in tls.items()}
     if detail == "certificate has expired":
         pair = authority.issue("old", "DNS:old.example", days=-1)
-    with (
-        FakeUpstream(tls=server_context(pair)) as upstream,
-        GatewayHarness(outward(upstream.url, tls)) as gateway,
-    ):
+    with FakeUpstream(tls=server_context(pair)) as upstream:
+        gateway = lead(upstream.url, tls)
+        before = refused(gateway)
         answer = gateway.request("GET", "/")
         if not detail:
             assert answer.status == 200
@@ -79,23 +97,25 @@ def test_a_wrong_certificate(
         assert (answer.status, answer.json()["code"]) == (502, "upstream_certificate")
         assert answer.json()["detail"] == f"the upstream's certificate was refused: {detail}"
         assert not upstream.requests
-        wait_for(lambda: any(line["code"] == "upstream_certificate" for line in gateway.access_log()))
+        wait_for(lambda: refused(gateway) == before + 1)
 
 
-def test_a_certificate_of_our_own(mode: bool, authority: Authority, stranger: Authority, pair: Pair) -> None:
+def refused(gateway: GatewayHarness) -> int:
+    """How many requests the access log tells of that ended with an upstream's certificate."""
+    return [line["code"] for line in gateway.access_log(0)].count("upstream_certificate")
+
+
+def test_a_certificate_of_our_own(lead: Lead, authority: Authority, stranger: Authority, pair: Pair) -> None:
     with FakeUpstream(tls=server_context(pair, authority.cert)) as upstream:
         ours = {"ca": str(authority.cert), **files(authority.issue("gateway", "DNS:gateway.example"))}
-        with GatewayHarness(outward(upstream.url, ours), compiled=mode) as gateway:
-            assert gateway.request("GET", "/").status == 200
-            for wrong in ({}, files(stranger.issue("other", "DNS:gateway.example"))):
-                gateway.rewrite(outward(upstream.url, {"ca": str(authority.cert), **wrong}))
-                gateway.reload()
-                answer = gateway.request("GET", "/")
-                assert (answer.status, answer.json()["code"]) == (502, "upstream_tls")
-                assert "ended TLS" in answer.json()["detail"]
+        assert lead(upstream.url, ours).request("GET", "/").status == 200
+        for wrong in ({}, files(stranger.issue("other", "DNS:gateway.example"))):
+            answer = lead(upstream.url, {"ca": str(authority.cert), **wrong}).request("GET", "/")
+            assert (answer.status, answer.json()["code"]) == (502, "upstream_tls")
+            assert "ended TLS" in answer.json()["detail"]
 
 
-def test_an_upstream_without_tls(mode: bool, authority: Authority) -> None:
+def test_an_upstream_without_tls(lead: Lead, authority: Authority) -> None:
     seen: list[bytes] = []
 
     def plain(listener: socket.socket) -> None:
@@ -111,20 +131,18 @@ def test_an_upstream_without_tls(mode: bool, authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=plain, args=[listener], daemon=True).start()
         target = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        with GatewayHarness(outward(target, {"ca": str(authority.cert)}), compiled=mode) as gateway:
-            answer = gateway.request("GET", "/secret")
-            assert (answer.status, answer.json()["code"]) == (502, "upstream_tls")
-            assert answer.json()["detail"] == "the TLS handshake with the upstream failed: wrong version number"
-            assert not any(b"secret" in each for each in seen)
+        answer = lead(target, {"ca": str(authority.cert)}).request("GET", "/secret")
+        assert (answer.status, answer.json()["code"]) == (502, "upstream_tls")
+        assert answer.json()["detail"] == "the TLS handshake with the upstream failed: wrong version number"
+        assert not any(b"secret" in each for each in seen)
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_an_upstream_that_never_shakes_hands(mode: bool, authority: Authority) -> None:
+def test_an_upstream_that_never_shakes_hands(lead: Lead, authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         target = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        with GatewayHarness(outward(target, {"ca": str(authority.cert)}), compiled=mode) as gateway:
-            answer = gateway.request("GET", "/")
-            assert (answer.status, answer.json()["code"]) == (504, "upstream_timeout")
+        answer = lead(target, {"ca": str(authority.cert)}).request("GET", "/")
+        assert (answer.status, answer.json()["code"]) == (504, "upstream_timeout")
 
 
 def until_close(body: bytes, notify: bool) -> Callable[[Request, Connection], None]:
@@ -141,13 +159,13 @@ def until_close(body: bytes, notify: bool) -> Callable[[Request, Connection], No
 
 @pytest.mark.parametrize("notify", [True, False])
 @pytest.mark.parametrize("slow", [True, False])
-def test_the_end_of_a_body_until_close(mode: bool, authority: Authority, pair: Pair, notify: bool, slow: bool) -> None:
+def test_the_end_of_a_body_until_close(lead: Lead, authority: Authority, pair: Pair, notify: bool, slow: bool) -> None:
     body = b"0123456789abcdef" * 200_000
     with (
         FakeUpstream(until_close(body, notify), tls=server_context(pair)) as upstream,
-        GatewayHarness(outward(upstream.url, {"ca": str(authority.cert)}), compiled=mode) as gateway,
-        gateway.connect() as sock,
+        (gateway := lead(upstream.url, {"ca": str(authority.cert)})).connect() as sock,
     ):
+        before = count(gateway, "portico_upstream_truncated")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         if slow:
@@ -157,10 +175,10 @@ def test_the_end_of_a_body_until_close(mode: bool, authority: Authority, pair: P
             return
         with pytest.raises((IncompleteAnswer, ConnectionResetError)):
             Reader(sock).answer()
-        wait_for(lambda: count(gateway, "portico_upstream_truncated") == 1)
+        wait_for(lambda: count(gateway, "portico_upstream_truncated") == before + 1)
 
 
-def test_a_counted_body_survives_a_cut_end(mode: bool, authority: Authority, pair: Pair) -> None:
+def test_a_counted_body_survives_a_cut_end(lead: Lead, authority: Authority, pair: Pair) -> None:
     body = b"0123456789abcdef" * 200_000
 
     def handler(_: Request, connection: Connection) -> None:
@@ -169,8 +187,7 @@ def test_a_counted_body_survives_a_cut_end(mode: bool, authority: Authority, pai
 
     with (
         FakeUpstream(handler, tls=server_context(pair)) as upstream,
-        GatewayHarness(outward(upstream.url, {"ca": str(authority.cert)}), compiled=mode) as gateway,
-        gateway.connect() as sock,
+        lead(upstream.url, {"ca": str(authority.cert)}).connect() as sock,
     ):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico import contracts
-from portico.config import Document, compile_snapshot, load
+from portico.config import Document, compile_snapshot
+from portico.config.load import load
 from portico.errors import ConfigError, Problem
 
 EXAMPLE = (Path(__file__).parents[3] / "portico.example.yaml").read_text(encoding="utf-8")

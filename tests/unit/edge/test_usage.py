@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.edge.policies.kit import WALL, exchange, principal
 
 from portico.edge.accesslog import AccessLog
+from portico.edge.guard.guarded import Guarded, Judged
 from portico.edge.plan import CompiledRoute
 from portico.edge.record import BOUNDS, Recorder
 from portico.edge.spool.backlog import Backlog, Rows
@@ -37,12 +38,14 @@ def ended(
     code: str = "",
     client: bytes = b"192.0.2.1",
     target: bytes = b"/users/1",
+    guarded: Guarded | None = None,
 ) -> None:
     """One exchange."""
     one = exchange(method=method, wall=wall, principal=who, client=client)
     one.route = CompiledRoute(route, [], None, made.route(route))
     one.status, one.code, one.target = status, code, target
     one.bytes_in, one.bytes_out = 3, 5
+    one.guarded = guarded
     made.record(one, one.now + seconds)
 
 
@@ -256,3 +259,43 @@ def test_only_so_many_callers_are_told_of_their_limits_at_a_time() -> None:
     found = rows(made, "limited")
     assert len(found) == LIMITED
     assert all(row[-1] == 1 for row in found)
+
+
+def guarded(request: Judged | None, response: Judged | None = None) -> Guarded:
+    made = Guarded()
+    made.of_request, made.of_response = request, response
+    return made
+
+
+def test_what_guards_have_judged_is_counted_by_caller_engine_and_verdict() -> None:
+    made = recorder()
+    clean, bad = Judged("one", False, 20_000, False, True), Judged("one", True, 900_000, True, False)
+    ended(made, CALLERS[1], guarded=guarded(clean, clean))
+    ended(made, CALLERS[1], "posts", guarded=guarded(bad))
+    ended(made, CALLERS[1], guarded=guarded(None))
+    ended(made, guarded=guarded(bad))
+    ended(made, CALLERS[1])
+    ended(made, CALLERS[1], guarded=guarded(None, Judged("two", False, 0, False, False)), wall=WALL + 60)
+    minute = int(WALL) // 60 * 60
+    who = (CALLERS[1].id, CALLERS[1].id, "key", CALLERS[1].tenant)
+    assert sorted(rows(made, "judged")) == sorted([
+        [minute, *who, "one", 0, 2, 40_000, 0, 2],
+        [minute, *who, "one", 1, 1, 900_000, 1, 0],
+        [minute + 60, *who, "two", 0, 1, 0, 0, 0],
+        [minute, "", "", "anonymous", "", "one", 1, 1, 900_000, 1, 0],
+    ])  # fmt: skip
+    assert rows(made, "judged") == []
+
+
+def test_verdicts_that_can_not_be_written_are_merged_and_their_sums_stay_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portico.edge.spool.backlog.CELLS", 500)
+    backlog, made = Backlog(), recorder()
+    people = [principal(f"k{number}") for number in range(300)]
+    for turn in range(3):
+        for who in people:
+            ended(made, who, wall=WALL + 60 * turn, guarded=guarded(Judged("one", turn > 0, 10, False, False)))
+        backlog.add(made.usage.take(WALL))
+    assert len(backlog.judged) <= 500
+    found = [row for kind, some in backlog.records(detail=True) for row in some if kind == "judged"]
+    assert Counter({bad: sum(row[7] for row in found if row[6] == bad) for bad in (0, 1)}) == {0: 300, 1: 600}
+    assert sum(row[8] for row in found) == 9000

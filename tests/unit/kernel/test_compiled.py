@@ -44,9 +44,10 @@ def make_tree(root: Path) -> None:
     """A checkout that holds the kernel and two hot modules of its own."""
     package = root / "src" / "portico"
     (package / "hot").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "contracts.py"):
+    for name in ("__init__.py", "errors.py"):
         shutil.copy(ROOT / "src" / "portico" / name, package)
-    shutil.copytree(ROOT / "src" / "portico" / "kernel", package / "kernel")
+    for name in ("contracts", "kernel"):
+        shutil.copytree(ROOT / "src" / "portico" / name, package / name)
     (root / "pyproject.toml").write_text("")
     (package / "hot" / "__init__.py").write_text("")
     (package / "hot" / "first.py").write_text(FIRST)

@@ -96,3 +96,16 @@ def test_a_judge_is_told_whose_text_it_is() -> None:
     asyncio.run(Batches(judge).run(Principal("ada", "key", "acme", ()), "req", items("a")))
     (asked,) = judge.asked
     assert (asked.tenant, asked.owner, asked.request_id, asked.threshold) == ("acme", "key:ada", "req", 0.6)
+
+
+@pytest.mark.parametrize("place", ["item", "config"])
+def test_an_object_of_very_many_names_is_told_in_one_sentence(place: str) -> None:
+    names = {f"k{number}": 1 for number in range(10_000)}
+    item: dict[str, Any] = {"id": "odd", "text": "a"}
+    item |= names if place == "item" else {"config": names}
+    asked = Batch(requests=[item, {"id": "even", "text": "a"}]).requests
+    found = asyncio.run(Batches(Judge()).run(ADA, "r", list(asked)))
+    assert [each.id for each in found.results] == ["even"]
+    (error,) = found.errors
+    assert (error.id, error.index, error.code) == ("odd", 0, "invalid_request")
+    assert "32 names" in error.detail

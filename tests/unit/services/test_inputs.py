@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.services.inputs import MAX_DEPTH, JsonError, is_json, parse
+from portico.services.inputs import LONG, MAX_DEPTH, MOST_VALUES, JsonError, JsonRequest, is_json, parse
+from portico.services.problems import Refused
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 VALUES = st.recursive(
@@ -84,3 +87,45 @@ def test_a_refusal_says_nothing_back() -> None:
 )  # fmt: skip
 def test_media_types_of_json(kind: str, expected: bool) -> None:
     assert is_json(kind) is expected
+
+
+async def sent(body: bytes) -> Any:
+    """What a request with this body holds."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return await JsonRequest({"type": "http", "method": "POST", "headers": []}, receive).json()
+
+
+def test_others_are_answered_while_a_long_body_is_read() -> None:
+    value = [{"text": "\U0001f600" * 10_000}] * 20
+
+    async def work() -> tuple[int, Any]:
+        reading = asyncio.create_task(sent(json.dumps(value).encode()))
+        turns = -1  # that in which it begins
+        while not reading.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns, reading.result()
+
+    turns, found = asyncio.run(work())
+    assert turns > 0
+    assert found == value
+
+
+@pytest.mark.parametrize("piece", [[], {}, [[[]]], {"a": {}}, None, ""])
+def test_a_long_body_of_very_many_values_is_refused(piece: Any) -> None:
+    body = json.dumps([piece] * (MOST_VALUES + 1)).encode().ljust(LONG + 1)
+    with pytest.raises(Refused, match="values"):
+        asyncio.run(sent(body))
+    assert parse(body) == [piece] * (MOST_VALUES + 1), "its length is what it is refused for"
+
+
+@pytest.mark.parametrize("text", [",[{" * 20_000, '\\",[' * 20_000, ',"[' * 20_000])
+def test_what_stands_in_texts_is_no_value(text: str) -> None:
+    for value in ([text] * 5, {text: [text] * 5}):
+        assert asyncio.run(sent(json.dumps(value).encode().ljust(LONG + 1))) == value
+    for torn in (b'["' + b",[" * LONG, b'["' + b'\\"' * LONG, b'["\\' + b"," * LONG + b"\\"):
+        with pytest.raises(Refused):
+            asyncio.run(sent(torn))

@@ -62,7 +62,8 @@ class Changes:
             finally:
                 self._ended()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.tries))
+                async with asyncio.timeout(min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.tries)):
+                    await self.wake.wait()
             self.wake.clear()
             self.tries = min(self.tries + 1, 10)
 

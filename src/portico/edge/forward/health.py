@@ -40,7 +40,8 @@ class Checker(Background):
 
     async def _check(self, pool: Pool) -> None:
         try:
-            good = await asyncio.wait_for(ask(pool, self.spec.path), self.spec.timeout)
+            async with asyncio.timeout(self.spec.timeout):
+                good = await ask(pool, self.spec.path)
         except (OSError, TimeoutError, UnicodeError):
             good = False
         self.note(pool, good, time.monotonic())

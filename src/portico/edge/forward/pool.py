@@ -117,7 +117,8 @@ class Pool(Target):
     async def _connect(self) -> None:
         code = detail = ""
         try:
-            connection = await asyncio.wait_for(self._establish(), self.upstream.connect_timeout or None)
+            async with asyncio.timeout(self.upstream.connect_timeout or None):
+                connection = await self._establish()
         except TimeoutError:
             code = "upstream_timeout"
         except TlsRefused as error:

@@ -41,7 +41,8 @@ class Resolver(Background):
         complete = True
         for target in self.targets:
             try:
-                found = await asyncio.wait_for(self.lookup(target.host, target.port), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    found = await self.lookup(target.host, target.port)
             except (OSError, TimeoutError, UnicodeError):
                 found = []
             if found:
@@ -61,7 +62,8 @@ class Resolver(Background):
     async def _wanted(self, seconds: float) -> None:
         self.wanted.clear()
         try:
-            await asyncio.wait_for(self.wanted.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.wanted.wait()
         except TimeoutError:
             return  # nobody was in a hurry
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from portico.edge.callers import Callers
 from portico.edge.exchange import Exchange
-from portico.edge.guard.guarded import CLEAN, EMPTY, MALICIOUS
+from portico.edge.guard.guarded import CLEAN, EMPTY, MALICIOUS, Judged
 from portico.errors import ServicesAway
 
 PATH: Final = b"/_portico/guard"
 AT_ONCE: Final = 32  # questions on the wire
+OF_ONE: Final = 16  # of them of one caller, so that whoever sends much keeps none but themselves waiting
 AGAIN: Final = 0.05  # seconds until a question is asked once more that nobody took: services may be changing places
-LANE: Final = "guard:lane"  # of what outlives reloads
+LANES: Final = "guard:lanes"  # of what outlives reloads
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
 JSON: Final = "json"
 TEXT: Final = "text"
 EVENTS: Final = "events"
+MILLION: Final = 1_000_000
 PLAIN: Final = frozenset([b"", b"utf-8", b"utf8", b"us-ascii"])  # charsets that are UTF-8
 
 
@@ -34,6 +38,15 @@ class Told:
         self.confidence = float(record.get("confidence", 0.0))
         self.threats = [str(each) for each in record.get("threat_types", [])]
         self.carry: dict[str, str] = dict(record.get("carry") or {})
+        self.engine = str(record.get("engine", ""))
+        self.degraded = bool(record.get("degraded", False))
+        self.cached = bool(record.get("cache_hit", False))
+
+    def judged(self) -> Judged | None:
+        """As usage counts it; None where there was nothing to judge."""
+        if self.empty:
+            return None
+        return Judged(self.engine, self.malicious, round(self.confidence * MILLION), self.degraded, self.cached)
 
     def verdict(self) -> bytes:
         """One word."""
@@ -45,6 +58,27 @@ class Told:
             return EMPTY
         value = self.verdict() + b";confidence=%.3f" % self.confidence
         return value + b";threats=" + "+".join(self.threats).encode() if self.threats else value
+
+
+class Lanes:
+    """Places for questions of all routes: AT_ONCE in all, OF_ONE for each caller. Knows those callers who ask now."""
+
+    def __init__(self) -> None:
+        self.all = asyncio.Semaphore(AT_ONCE)
+        self.callers: dict[str, tuple[asyncio.Semaphore, int]] = {}  # and how many questions they have, waiting or not
+
+    @asynccontextmanager
+    async def seat(self, who: str) -> AsyncIterator[None]:
+        """Wait for a place; it is given back at the end."""
+        own, asking = self.callers.get(who) or (asyncio.Semaphore(OF_ONE), 0)
+        self.callers[who] = own, asking + 1
+        try:
+            async with own, self.all:
+                yield
+        finally:
+            own, asking = self.callers.pop(who)
+            if asking > 1:
+                self.callers[who] = own, asking - 1
 
 
 class Asker:
@@ -73,8 +107,10 @@ class Asker:
             "request_id": exchange.request_id.decode("latin-1"),
             "carry": carry or {},
         }
+        lanes: Lanes = self.shared.setdefault(LANES, Lanes())
+        who = f"{principal.kind}:{principal.id}" if principal is not None else exchange.client.decode("latin-1")
         try:
-            async with asyncio.timeout(self.timeout), self._lane():
+            async with asyncio.timeout(self.timeout), lanes.seat(who):
                 status, told = await self._told(json.dumps(question).encode() + b"\n" + payload)
         except TimeoutError:
             raise ServicesAway("the services did not answer in time") from None
@@ -94,10 +130,6 @@ class Asker:
             await asyncio.sleep(AGAIN)
         return await self.callers.wire.ask(b"POST", PATH, question)
 
-    def _lane(self) -> asyncio.Semaphore:
-        lane: asyncio.Semaphore = self.shared.setdefault(LANE, asyncio.Semaphore(AT_ONCE))
-        return lane
-
 
 def form_of(content_type: bytes | None, coding: bytes | None) -> str:
     """How a body is scanned: JSON, TEXT or EVENTS; "" when it is not."""
@@ -105,8 +137,9 @@ def form_of(content_type: bytes | None, coding: bytes | None) -> str:
         return ""
     kind, _, parameters = (content_type or b"").lower().partition(b";")
     kind = kind.strip()
-    if charset(parameters) not in PLAIN:
-        return ""
+    for each in charsets(parameters):
+        if each not in PLAIN:
+            return ""
     if kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json")):
         return JSON
     if kind == b"text/event-stream":
@@ -114,10 +147,14 @@ def form_of(content_type: bytes | None, coding: bytes | None) -> str:
     return TEXT if kind.startswith(b"text/") and b"," not in kind else ""
 
 
-def charset(parameters: bytes) -> bytes:
-    """The charset among a media type's parameters, in small letters; empty when there is none."""
+def charsets(parameters: bytes) -> list[bytes]:
+    """All that may be taken for the charset among a media type's parameters, in small letters.
+
+    Readers disagree about which of several counts, and about a `;` in quotes; `charset*` is RFC 8187's way to say it.
+    """
+    found: list[bytes] = []
     for each in parameters.split(b";"):
         name, _, value = each.partition(b"=")
-        if name.strip() == b"charset":
-            return value.strip().strip(b'"')
-    return b""
+        if name.strip().partition(b"*")[0] == b"charset":
+            found.append(value.strip().strip(b'"'))
+    return found

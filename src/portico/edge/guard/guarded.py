@@ -12,12 +12,25 @@ UNSCANNED: Final = b"unscanned"  # of a kind that is not scanned
 UNAVAILABLE: Final = b"unavailable"  # nobody could scan it
 
 
+class Judged:
+    """A message with a verdict, as usage counts it: `confidence` in millionths, `engine` says who judged."""
+
+    def __init__(self, engine: str, malicious: bool, confidence: int, degraded: bool, cached: bool) -> None:
+        self.engine = engine
+        self.malicious = malicious
+        self.confidence = confidence
+        self.degraded = degraded
+        self.cached = cached
+
+
 class Guarded:
     """The verdicts, "" where there is none; what is held back; and what is being waited for."""
 
     def __init__(self) -> None:
         self.request = b""
         self.response = b""
+        self.of_request: Judged | None = None  # None: not judged, or not to its end
+        self.of_response: Judged | None = None
         self.held = 0  # bytes of the answer that wait for a verdict
         self.work: asyncio.Future[Any] | None = None
         self.later: asyncio.TimerHandle | None = None

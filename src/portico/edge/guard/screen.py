@@ -29,7 +29,7 @@ STEP: Final = 16 * 1024
 AHEAD: Final = 64 * 1024  # bytes that may wait for a verdict; then the upstream is not read
 LINE: Final = b"\r\nX-Portico-Guard: "
 COMMENT: Final = b"\n\n: X-Portico-Guard: "
-ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")  # of an event
+ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # of an event, whose lines may end differently
 
 
 class Screen(Downstream):
@@ -235,6 +235,7 @@ class Screen(Downstream):
         if worst is None or (worst.empty and not told.empty) or told.confidence > worst.confidence:
             self.worst = worst = told
         self.guarded.response = worst.verdict()
+        self.guarded.of_response = worst.judged()
         if told.malicious and self.blocks:
             self._end(exchange, refusals.answer_blocked(exchange, told))
         elif self.mode == WHOLE:
@@ -302,6 +303,7 @@ class Screen(Downstream):
     def _failed(self, exchange: Exchange, verdict: bytes, refusal: Response) -> None:
         """There is no verdict, and there will be none."""
         self.guarded.response = verdict
+        self.guarded.of_response = None
         if not self.fails_open:
             self._end(exchange, refusal)
             return

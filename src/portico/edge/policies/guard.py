@@ -136,6 +136,7 @@ class Guard:
     def _answer(self, exchange: Exchange, guarded: Guarded, told: Told) -> Response | None:
         if told.unreadable:
             return refusals.bad_json(exchange, told.unreadable)
+        guarded.of_request = told.judged()
         self._tell(exchange, guarded, told.verdict(), told.value())
         return refusals.blocked(exchange, told) if told.malicious and self.blocks else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -33,13 +33,15 @@ Rows = list[list[Any]]
 
 
 class Backlog:
-    """Usage by what is told apart; requests in detail; refused credentials; callers whose own limits have refused them.
+    """Usage by what is told apart, and what guards have judged; requests in detail; refused credentials; callers whose
+    own limits have refused them.
 
     `dropped` and `merged` count rows.
     """
 
     def __init__(self) -> None:
         self.usage: dict[Key, list[Any]] = {}
+        self.judged: dict[Key, list[int]] = {}
         self.recent: deque[list[Any]] = deque(maxlen=RECENT)
         self.refused: dict[Key, list[Any]] = {}
         self.limited: dict[Key, int] = {}
@@ -56,8 +58,10 @@ class Backlog:
         rows = 0
         for minute, cells in taken.minutes:
             for (principal, route, method, status), cell in cells.items():
-                key = (minute, *caller(principal), route, method.decode("latin-1"), status)
-                _plus(self.usage, key, _values(cell))
+                who = caller(principal)
+                _plus(self.usage, (minute, *who, route, method.decode("latin-1"), status), _values(cell))
+                for (engine, malicious), sums in (cell.judged or {}).items():
+                    _add(self.judged, (minute, *who, engine, int(malicious)), sums)
                 rows += 1
                 if rows % SLICE == 0:
                     time.sleep(PAUSE)
@@ -69,11 +73,13 @@ class Backlog:
             known = () if who is None else (who.kind, who.id, who.tenant)
             self._refuse((code, network(client), route, *known), count, [request_id.decode("latin-1"), path])
         for (principal, limit), count in taken.limited.items():
-            who = (*caller(principal), limit)
-            if who in self.limited or len(self.limited) < LIMITED:
-                self.limited[who] = self.limited.get(who, 0) + count
+            what = (*caller(principal), limit)
+            if what in self.limited or len(self.limited) < LIMITED:
+                self.limited[what] = self.limited.get(what, 0) + count
         if len(self.usage) > CELLS:
-            self._merge()
+            self.usage = self._merge(self.usage, _plus, (_by_hour, _by_tenant))
+        if len(self.judged) > CELLS:
+            self.judged = self._merge(self.judged, _add, (_judged_by_hour, _judged_by_tenant))
 
     def records(self, detail: bool) -> Iterator[tuple[str, Rows]]:
         """Kind and rows of one record after another; what was yielded is gone when the next one is asked for.
@@ -83,11 +89,12 @@ class Backlog:
         if not detail:
             self.dropped += len(self.recent)
             self.recent.clear()
-        while self.usage:
-            keys = list(islice(self.usage, ROWS))
-            yield "usage", [[*key, *self.usage[key]] for key in keys]
-            for key in keys:
-                del self.usage[key]
+        for kind, sums in (("usage", self.usage), ("judged", self.judged)):
+            while sums:
+                keys = list(islice(sums, ROWS))
+                yield kind, [[*key, *sums[key]] for key in keys]
+                for key in keys:
+                    del sums[key]
         if self.refused:
             yield "refused", [[*key[:3], *values, *key[3:]] for key, values in self.refused.items()]
             self.refused.clear()
@@ -106,15 +113,21 @@ class Backlog:
         known = self.refused.setdefault(key, [0, *sample])
         known[0] += count
 
-    def _merge(self) -> None:
-        """Tell less apart: first minutes and routes, then callers. The sums stay exact."""
-        for less in (_by_hour, _by_tenant):
-            old, self.usage = self.usage, {}
+    def _merge(
+        self,
+        rows: dict[Key, list[Any]],
+        plus: Callable[[dict[Key, list[Any]], Key, list[Any]], None],
+        steps: Iterable[Callable[[Key], Key]],
+    ) -> dict[Key, list[Any]]:
+        """Rows that tell less apart: first minutes and routes, then callers. The sums stay exact."""
+        for less in steps:
+            old, rows = rows, {}
             for key, values in old.items():
-                _plus(self.usage, less(key), values)
-            self.merged += len(old) - len(self.usage)
-            if len(self.usage) <= CELLS // 2:
-                return
+                plus(rows, less(key), values)
+            self.merged += len(old) - len(rows)
+            if len(rows) <= CELLS // 2:
+                break
+        return rows
 
 
 def caller(principal: Principal | None) -> tuple[str, str, str, str]:
@@ -151,6 +164,11 @@ def _plus(into: dict[Key, list[Any]], key: Key, values: list[Any]) -> None:
     known[3] = [one + other for one, other in zip(known[3], values[3], strict=True)]
 
 
+def _add(into: dict[Key, list[int]], key: Key, values: list[int]) -> None:
+    known = into.get(key)
+    into[key] = values if known is None else [one + other for one, other in zip(known, values, strict=True)]
+
+
 def _by_hour(key: Key) -> Key:
     minute, name, principal, kind, tenant, _route, _method, status = key
     return (minute // HOUR * HOUR, name, principal, kind, tenant, MERGED, "", status)
@@ -159,6 +177,15 @@ def _by_hour(key: Key) -> Key:
 def _by_tenant(key: Key) -> Key:
     minute, _name, _principal, kind, tenant, route, method, status = key
     return (minute, "", MERGED, kind, tenant, route, method, status)
+
+
+def _judged_by_hour(key: Key) -> Key:
+    return (key[0] // HOUR * HOUR, *key[1:])
+
+
+def _judged_by_tenant(key: Key) -> Key:
+    minute, _name, _principal, *rest = key
+    return (minute, "", MERGED, *rest)
 
 
 def _detail(told: tuple[Any, ...]) -> list[Any]:

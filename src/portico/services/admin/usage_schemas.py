@@ -36,12 +36,14 @@ class Requests(View):
 class Texts(View):
     """Some texts that were judged, summed."""
 
-    detections: int = Field(description="Texts that were judged; a batch has many in one request")
+    detections: int = Field(description="Texts that were judged: a batch has many, a guarded request one or two")
     malicious: int = Field(description="Of them, those that were found malicious")
     malicious_share: float | None = Field(description="From 0 to 1; null: no text was judged")
     confidence: float | None = Field(description="Mean of the verdicts, from 0 to 1")
     degraded: int = Field(description="Texts that were judged in the place of an engine that did not answer")
     cache_hits: int = Field(description="Texts that were answered from the cache")
+    guarded: int = Field(description="Of the texts, those that guards of routes have judged: requests and answers")
+    guarded_malicious: int = Field(description="Of these, those that were found malicious")
 
 
 class Sums(Texts, Requests):
@@ -260,4 +262,6 @@ def _texts(texts: Verdicts) -> dict[str, Any]:
         "confidence": round(texts.confidence / count / MILLION, 6) if count else None,
         "degraded": texts.degraded,
         "cache_hits": texts.cached,
+        "guarded": texts.guarded,
+        "guarded_malicious": texts.guarded_malicious,
     }

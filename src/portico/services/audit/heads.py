@@ -43,7 +43,8 @@ class Sender:
             with suppress(asyncio.CancelledError):
                 await task
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.send(), LAST_MOMENT)
+                async with asyncio.timeout(LAST_MOMENT):
+                    await self.send()
         await self._client.stop()
 
     async def send(self) -> bool:

@@ -116,7 +116,8 @@ class Feed:
                 away = False
                 self._send([{"type": "beat", "clock": began}])
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), max(0.0, began + BEAT - time.monotonic()))
+                async with asyncio.timeout(max(0.0, began + BEAT - time.monotonic())):
+                    await self._changed.wait()
             self._changed.clear()
 
     async def _read(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from portico.detection import check_text
 from portico.services.detection.schemas import DetectConfig, Text, Verdict, WebhookUrl
@@ -13,6 +13,7 @@ from portico.services.views import View
 
 MOST: Final = 100  # texts of one batch
 LONGEST_ID: Final = 128  # characters
+NAMES: Final = 32  # in an object: of a hundred thousand that don't belong there not each is worth a sentence
 
 
 def _name(value: Any) -> Any:
@@ -39,6 +40,14 @@ class BatchItem(Body):
     id: ItemId
     text: Text
     config: DetectConfig = DetectConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, value: Any) -> Any:
+        for each in (value, value.get("config")) if isinstance(value, dict) else ():
+            if isinstance(each, dict) and len(each) > NAMES:
+                raise ValueError(f"it has more than {NAMES} names in an object")
+        return value
 
 
 class Batch(Body):

@@ -75,6 +75,9 @@ async def answered(judge: Judge, asked: Asked, payload: bytes, request: Request)
         "confidence": worst.confidence,
         "threat_types": list(worst.threat_types),
         "carry": carry,
+        "engine": worst.engine,
+        "degraded": worst.degraded,
+        "cache_hit": worst.cache_hit,
     }
 
 

@@ -2,7 +2,8 @@
 
 Pure functions. A text may stand in a message as such, or in parts (`{"type": "text", "text": …}`), in what a tool has
 answered, anywhere: all strings below a place count. Left out are words that only say what something is (`"type":
-"text"`), and data in base64, such as images, but under names that are for text.
+"text"`), and data in base64, such as images, but under names that are for text. Names count as texts unless they are
+plain words: whoever reads a body whole reads them too.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ LABELS: Final = frozenset(
     {"type", "role", "id", "object", "model", "finish_reason", "system_fingerprint", "service_tier"}
 )
 PROSE: Final = frozenset({"text", "content", "input", "output", "arguments", "delta", ""})
+FIELDS: Final = frozenset({"event", "id", "retry"})  # of an event, beside its data
 _LABEL: Final = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
 _DATA: Final = re.compile(r"(?:data:[\w.+/-]+(?:;[\w=.-]+)*;base64,)?[A-Za-z0-9+/_-]{256,}={0,2}", re.ASCII)
 _LINE: Final = re.compile(r"\r\n|\r|\n")
 _HALF: Final = re.compile("[\ud800-\udfff]")
+_MARK: Final = "\ufeff"  # of byte order; readers of event streams drop it (WHATWG HTML 9.2.5)
+# Control characters between letters are as invisible as what is put in their place, and no judge expects them.
+_UNSEEN: Final = dict.fromkeys([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F], "\u200b")
 
 
 def of_json(payload: bytes, paths: list[Path]) -> list[str]:
@@ -47,7 +52,10 @@ def of_text(payload: bytes) -> list[str]:
 
 
 def select(value: Any, path: Path) -> Iterator[Any]:
-    """The values at `path`: a name, a number (from the end when negative), or None for all of a list or object."""
+    """The values at `path`: a name, a number (from the end when negative), or None for all of a list or object.
+
+    A name is found in any case: there are upstreams (Go's encoding/json) that read `Messages` as `messages`.
+    """
     level = [value]
     for step in path:
         below: list[Any] = []
@@ -55,11 +63,15 @@ def select(value: Any, path: Path) -> Iterator[Any]:
             if step is None:
                 below += each if isinstance(each, list) else each.values() if isinstance(each, dict) else ()
             elif isinstance(step, str):
-                below += [each[step]] if isinstance(each, dict) and step in each else []
+                below += _named(each, step.casefold()) if isinstance(each, dict) else []
             elif isinstance(each, list) and -len(each) <= step < len(each):
                 below.append(each[step])
         level = below
     yield from level
+
+
+def _named(value: dict[str, Any], folded: str) -> list[Any]:
+    return [each for name, each in value.items() if name.casefold() == folded]
 
 
 def strings(value: Any, name: str = "") -> Iterator[str]:
@@ -69,6 +81,8 @@ def strings(value: Any, name: str = "") -> Iterator[str]:
             yield value
     elif isinstance(value, dict):
         for key, each in value.items():
+            if key and not _LABEL.fullmatch(key):
+                yield key
             yield from strings(each, key)
     elif isinstance(value, list):
         for each in value:
@@ -89,16 +103,19 @@ def of_events(payload: bytes) -> dict[str, str]:
 
 
 def events(text: str) -> Iterator[str]:
-    """The data of each event; comments too, for whoever reads the stream as text sees them."""
+    """The data of each event; all other lines too, by themselves, for whoever reads the stream as text sees them."""
     data: list[str] = []
     for line in _LINE.split(text):
-        name, _, value = line.partition(":")
+        name, _, value = line.removeprefix(_MARK).partition(":")
+        value = value.removeprefix(" ")
         if not line:
             if data:
                 yield "\n".join(data)
             data = []
-        elif name in ("data", ""):
-            data.append(value.removeprefix(" "))
+        elif name == "data":
+            data.append(value)
+        elif not (name in FIELDS and _LABEL.fullmatch(value)):
+            yield f"{name} {value}".strip()
     if data:
         yield "\n".join(data)
 
@@ -144,7 +161,8 @@ def unescaped(text: str) -> str:
 
 
 def whole(text: str) -> str:
-    """The text with surrogates paired, and a mark in the place of each that has no other half."""
+    """The text with surrogates paired, a mark for each that has no other half, and no control characters."""
+    text = text.translate(_UNSEEN)
     if not _HALF.search(text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -88,7 +88,8 @@ class Verdicts:
     async def _run(self) -> None:
         while not self._ending.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), EVERY)
+                async with asyncio.timeout(EVERY):
+                    await self._ending.wait()
             try:
                 await self.write()
                 self._failed = ""

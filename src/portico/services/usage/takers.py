@@ -10,10 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from portico.services.events import Limited, Webhooks
 from portico.storage.audit import refusals
-from portico.storage.usage import rollup
+from portico.storage.usage import rollup, verdicts
 from portico.storage.usage.intake import Taker
 
-TAKERS: Final[Mapping[str, Taker]] = {"usage": rollup.take, "recent": rollup.take_recent, "refused": refusals.take}
+TAKERS: Final[Mapping[str, Taker]] = {
+    "usage": rollup.take,
+    "judged": verdicts.take,
+    "recent": rollup.take_recent,
+    "refused": refusals.take,
+}
 
 
 def takers(recent: int, webhooks: Webhooks | None) -> Mapping[str, Taker]:

@@ -54,7 +54,7 @@ class Arguments:
         value = self._given.pop(name, default)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0):
             return value
-        from portico.config import units  # here, since all of `portico.config` comes with it
+        from portico.config import units  # here: storage loads nothing of `portico.config` by itself
 
         try:
             return units.duration(value)

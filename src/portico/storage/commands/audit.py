@@ -45,7 +45,7 @@ def _moment(name: str, text: str) -> datetime | None:
         return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         pass  # then it is a duration
-    from portico.config import units  # here, since all of `portico.config` comes with it
+    from portico.config import units  # here: storage loads nothing of `portico.config` by itself
 
     try:
         return now() - timedelta(seconds=units.duration(text))

@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from portico.storage.tables.base import Base
@@ -36,7 +37,8 @@ BUCKETS: Final = tuple(f"bucket_{index}" for index in range(14))
 SUMS: Final = ("requests", "bytes_in", "bytes_out", "micros")
 COUNTED: Final = (*SUMS, *BUCKETS)  # the columns that are added up
 RANKED: Final = ("requests", "errors", *SUMS[1:])
-VERDICTS: Final = ("texts", "confidence", "degraded", "cached")  # `confidence` is a sum, in millionths
+# `confidence` is a sum, in millionths; `guarded` are those of the texts that guards have judged.
+VERDICTS: Final = ("texts", "confidence", "degraded", "cached", "guarded")
 
 
 def _counts(names: tuple[str, ...]) -> list[Column[int]]:
@@ -115,7 +117,8 @@ usage_verdicts: Final = Table(
     Column("at", BigInteger, nullable=False),
     Column("engine", String(64), nullable=False),
     Column("malicious", SmallInteger, nullable=False),
-    *_counts(VERDICTS),
+    *_counts(VERDICTS[:-1]),
+    Column("guarded", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("caller", "span", "at", "engine", "malicious"),
     sqlite_with_rowid=False,
 )
@@ -127,7 +130,8 @@ usage_verdict_totals: Final = Table(
     Column("at", BigInteger, nullable=False),
     Column("engine", String(64), nullable=False),
     Column("malicious", SmallInteger, nullable=False),
-    *_counts(VERDICTS),
+    *_counts(VERDICTS[:-1]),
+    Column("guarded", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("span", "tenant_id", "at", "engine", "malicious"),
     sqlite_with_rowid=False,
 )

@@ -37,6 +37,8 @@ class Verdicts:
     confidence: int = 0
     degraded: int = 0  # judged by the embedded detector in the place of an engine
     cached: int = 0  # answered from the cache
+    guarded: int = 0  # judged for a route's guard
+    guarded_malicious: int = 0
 
 
 def judged(verdicts: Iterable[Verdicts]) -> Verdicts:
@@ -48,6 +50,8 @@ def judged(verdicts: Iterable[Verdicts]) -> Verdicts:
         sum(each.confidence for each in several),
         sum(each.degraded for each in several),
         sum(each.cached for each in several),
+        sum(each.guarded for each in several),
+        sum(each.guarded_malicious for each in several),
     )
 
 

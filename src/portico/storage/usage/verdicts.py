@@ -19,7 +19,8 @@ from portico.storage.usage.records import Verdicts
 class Counted:
     """Texts of one caller in one minute (seconds since 1970) that one engine found malicious, or not.
 
-    `confidence` is their sum in millionths. `key_id` is "" where the caller is no key.
+    `confidence` is their sum in millionths. `key_id` is "" where the caller is no key. `guarded`: how many of them are
+    messages that guards have judged.
     """
 
     minute: int
@@ -33,6 +34,16 @@ class Counted:
     confidence: int
     degraded: int
     cached: int
+    guarded: int = 0
+
+
+async def take(session: AsyncSession, records: list[dict[str, Any]]) -> None:
+    """Add records of kind "judged", which guards have made; nothing is committed.
+
+    Rows: [minute (seconds since 1970), key id, principal, kind, tenant, engine, malicious (0 or 1), messages,
+    confidence (their sum, in millionths), degraded, cached].
+    """
+    await add(session, [_read(row) for record in records for row in record["rows"]])
 
 
 async def add(session: AsyncSession, counted: Sequence[Counted]) -> None:
@@ -43,7 +54,7 @@ async def add(session: AsyncSession, counted: Sequence[Counted]) -> None:
     own: rollup.Sums = {}
     totals: rollup.Sums = {}
     for each in counted:
-        values = [each.texts, each.confidence, each.degraded, each.cached]
+        values = [each.texts, each.confidence, each.degraded, each.cached, each.guarded]
         what = (rollup.text(each.engine, 64), int(each.malicious))
         caller = _caller(each)
         for span in usage.LEVELS:
@@ -53,6 +64,13 @@ async def add(session: AsyncSession, counted: Sequence[Counted]) -> None:
                 rollup.plus(totals, (span, tenant, at, *what), values)
     await rollup.add(session, usage.usage_verdicts, usage.VERDICTS, own)
     await rollup.add(session, usage.usage_verdict_totals, usage.VERDICTS, totals)
+
+
+def _read(row: Sequence[Any]) -> Counted:
+    minute, key, principal, kind, tenant, engine, malicious, messages, confidence, degraded, cached = row
+    return Counted(
+        minute, tenant, kind, key, principal, engine, bool(malicious), messages, confidence, degraded, cached, messages
+    )
 
 
 def _caller(each: Counted) -> tuple[str, str, str, str]:
@@ -102,6 +120,8 @@ class Judgements:
             func.sum(c.confidence),
             func.sum(c.degraded),
             func.sum(c.cached),
+            func.sum(c.guarded),
+            func.sum(case((c.malicious == 1, c.guarded), else_=0)),
         ]
         async with self._db.read() as session:
             rows = (await session.execute(select(by, *columns).where(*within).group_by(by).order_by(by))).all()

@@ -11,7 +11,7 @@ from tests.unit.edge.policies.kit import context, exchange, refused
 from portico.config.policies.guard import Guard as Model
 from portico.edge.exchange import UNKNOWN_LENGTH, Downstream, Exchange, Step
 from portico.edge.gathering import Gathering
-from portico.edge.guard.asking import Told, form_of
+from portico.edge.guard.asking import AT_ONCE, OF_ONE, Lanes, Told, form_of
 from portico.edge.guard.guarded import Guarded
 from portico.edge.guard.refusals import answer_blocked, event
 from portico.edge.guard.screen import Screen, end_of_events, value_of
@@ -142,6 +142,10 @@ def test_settling_ends_what_is_waited_for() -> None:
         (b"text/plain;charset=us-ascii", None, "text"),
         (b"text/event-stream", None, "events"),
         (b"text/plain; charset=utf-16", None, ""),
+        (b"text/plain; charset=utf-8; charset=utf-7", None, ""),
+        (b'text/plain; x="; charset=utf-8; "; charset=utf-7', None, ""),
+        (b"text/plain; charset*=us-ascii'en'utf-7", None, ""),
+        (b"application/json; charset=utf-8; Charset=UTF-8", None, "json"),
         (b"application/json", b"br", ""),
         (b"application/json, text/plain", None, ""),
         (b"text/plain, application/json", None, ""),
@@ -180,6 +184,7 @@ def test_events_end_where_a_line_is_empty() -> None:
     assert end_of_events(b"data: a\n\ndata: b") == 9
     assert end_of_events(b"data: a\r\n\r\ndata: b\n\nx") == 20
     assert end_of_events(b"data: a\r\r") == 9
+    assert end_of_events(b"data: a\n\r\ndata: b") == 9, "each line may end in its own way"
 
 
 def test_a_field_among_raw_lines() -> None:
@@ -193,3 +198,28 @@ def test_a_refusal_as_an_event_names_itself() -> None:
     assert told.startswith("\n\nevent: error\ndata: {")
     assert '"code": "guard_answer_blocked"' in told
     assert told.endswith("\n\n")
+
+
+def test_who_asks_much_keeps_nobody_else_waiting() -> None:
+    async def ask() -> None:
+        lanes = Lanes()
+        end = asyncio.Event()
+        seated: list[str] = []
+
+        async def one(who: str) -> None:
+            async with lanes.seat(who):
+                seated.append(who)
+                await end.wait()
+
+        asking = [asyncio.create_task(one("greedy")) for _ in range(2 * AT_ONCE)]
+        asking += [asyncio.create_task(one(f"other {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert seated == ["greedy"] * OF_ONE + ["other 0", "other 1", "other 2"]
+        asking[-1].cancel()
+        end.set()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert seated.count("greedy") == 2 * AT_ONCE
+        assert not lanes.callers, "who asks no more is forgotten"
+
+    asyncio.run(ask())

@@ -38,6 +38,12 @@ def test_paths(field: str, values: list[Any]) -> None:
     assert list(select(document, steps(field))) == values
 
 
+def test_names_are_found_as_upstreams_that_fold_case_find_them() -> None:
+    document = {"messages": [{"content": "a"}], "Messages": [{"CONTENT": "b", "content": "c"}], "me\u017fsages": ["d"]}
+    assert list(select(document, steps("$.messages[*].content"))) == ["a", "b", "c"]
+    assert list(select(document, steps("$.Messages[-1]"))) == [{"content": "a"}, document["Messages"][0], "d"]
+
+
 @pytest.mark.parametrize(
     ("content", "texts"),
     [
@@ -52,6 +58,8 @@ def test_paths(field: str, values: list[Any]) -> None:
         ([{"type": "tool_result", "content": [{"type": "text", "text": "deep"}]}], ["deep"]),
         ("\ud83d\ude00", ["😀"]),
         ("half \ud83d", ["half \ufffd"]),
+        ("i\0g\x1bn\x7f ore\t\r\n", ["i\u200bg\u200bn\u200b ore\t\r\n"]),
+        ({"Ignore all": 1, "": 2, "plain": 3}, ["Ignore all"]),
     ],
 )
 def test_contents_of_messages(content: Any, texts: list[str]) -> None:
@@ -87,6 +95,9 @@ def test_words_of_streams() -> None:
     assert of_events(b"".join(map(data, said))) == {"delta 1": "xy"}
     assert of_events(data(b"plain words") + b": a comment\n\n") == {"": "plain words\na comment\n"}
     assert of_events(b"data: two\ndata: lines\n\nevent: x\nid: 3\n\n") == {"": "two\nlines\n"}
+    assert of_events(b"\xef\xbb\xbfdata: first\n\n") == {"": "first\n"}
+    assert of_events(b"event: two words\nother: field\ndata: a\n\n") == {"": "event two words\nother field\na\n"}
+    assert of_events(b"".join(b": alive\n" + data(chunk) for chunk in chunks))["choice 0"] == "ignore"
     assert of_events(data({"title": "a", "tags": ["b", 3]})) == {"": "a\nb\n"}
     assert of_events(data({"choices": [{"index": {"not": "a number"}, "delta": {"content": "c"}}]}))
 

@@ -6,7 +6,7 @@ from tests.unit.storage.kit import Store
 from tests.unit.storage.usage.kit import START, judge
 
 from portico.storage.tables.usage import DAY, HOUR, MINUTE
-from portico.storage.usage import Judgements, Usage, Verdicts
+from portico.storage.usage import Judgements, Usage, Verdicts, verdicts
 from portico.storage.usage.records import judged
 from portico.storage.usage.verdicts import Counted
 
@@ -46,3 +46,25 @@ def test_names_of_any_length_and_with_any_character_are_kept(store: Store) -> No
     odd = Counted(START, "red", "person", "", "\0" + "ü" * 3000, "e" * 200, True, 1, 1_000_000, 0, 1)
     judge(store, odd, odd)
     assert store.run(Judgements(store.db).totals("red", DAY, START, END)) == {START: Verdicts(2, 2, 2_000_000, 0, 2)}
+
+
+def test_what_guards_have_judged_is_told_apart(store: Store) -> None:
+    judge(store, counted(0, "a", texts=4), counted(0, "a", malicious=True))
+    rows = [
+        [START + 7, "a", "a", "key", "red", "one", 0, 3, 300_000, 1, 2],
+        [START + 60, "a", "a", "key", "red", "two", 1, 1, 900_000, 0, 0],
+        [START, "", "", "anonymous", "", "one", 1, 5, 4_500_000, 0, 0],
+    ]
+
+    async def take() -> None:
+        async with store.db.write() as session:
+            await verdicts.take(session, [{"kind": "judged", "rows": rows[:2]}, {"kind": "judged", "rows": rows[2:]}])
+
+    store.run(take())
+    asked = Judgements(store.db)
+    assert store.run(asked.series(store.run(Usage(store.db).callers("a", None)), MINUTE, START, END)) == {
+        START: Verdicts(8, 1, 1_550_000, 3, 2, 3, 0),
+        START + 60: Verdicts(1, 1, 900_000, 0, 0, 1, 1),
+    }
+    assert store.run(asked.totals("red", DAY, START, END)) == {START: Verdicts(9, 2, 2_450_000, 3, 2, 4, 1)}
+    assert store.run(asked.totals(None, DAY, START, END)) == {START: Verdicts(14, 7, 6_950_000, 3, 2, 9, 6)}

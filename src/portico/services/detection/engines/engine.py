@@ -97,7 +97,8 @@ class Engine:
         self._idle.clear()
         if self._calls:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), PARTING)
+                async with asyncio.timeout(PARTING):
+                    await self._idle.wait()
         await self._client.stop()
 
     async def judge(self, text: str, threshold: float) -> Verdict:
