@@ -24,6 +24,8 @@ from portico.edge.policies.require import WHY
 from portico.errors import ServicesAway
 
 FIELD: Final = "X-Portico-Guard"
+# Upstreams that turn names into variables (CGI, WSGI) take all of these for the same.
+ALIKE: Final = ["X-Portico-Guard", "X_Portico-Guard", "X-Portico_Guard", "X_Portico_Guard"]
 LINE: Final = b"\r\nX-Portico-Guard: "
 
 
@@ -39,7 +41,7 @@ class Guard:
         self.max_bytes = int(config["max_bytes"])
         self.asker = Asker(callers_of(context), config, context.shared)
         # What is compressed can't be scanned.
-        self.edit = Edit({"Accept-Encoding": "identity"} if self.response else {}, {}, [FIELD])
+        self.edit = Edit({"Accept-Encoding": "identity"} if self.response else {}, {}, ALIKE)
         self.answer_edit = Edit({}, {}, [FIELD])
 
     def check(self, exchange: Exchange) -> Response | Awaitable[Response | None] | None:
