@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,11 +23,15 @@ class Workers:
 
     def __init__(self, gateway: GatewayHarness, stack: ExitStack) -> None:
         self.api = Api(gateway, somewhere())
-        self.socks = [stack.enter_context(gateway.connect()) for _ in range(CONNECTIONS)]
-        assert self.codes("pk_nobodys") == ["credentials_unknown"] * CONNECTIONS
-        edges = [each for each in gateway.status()["processes"] if each["role"] == "edge"]
-        assert len(edges) == WORKERS
-        assert all(each["connections"] > 0 for each in edges), "a worker that nobody asks proves nothing"
+        self.socks: list[socket.socket] = []
+        within(20.0, lambda: self._spread(stack))  # a worker that nobody asks proves nothing
+
+    def _spread(self, stack: ExitStack) -> bool:
+        """Open more connections; whether each worker has some. One may have been late to its start."""
+        self.socks += [stack.enter_context(self.api.gateway.connect()) for _ in range(CONNECTIONS)]
+        assert set(self.codes("pk_nobodys")) == {"credentials_unknown"}
+        edges = [each for each in self.api.gateway.status()["processes"] if each["role"] == "edge"]
+        return len(edges) == WORKERS and all(each["connections"] > 0 for each in edges)
 
     def codes(self, who: str) -> list[str]:
         """What each connection is answered now: "" when it is let through, else the refusal's code."""
@@ -39,7 +44,7 @@ class Workers:
 
     def refused(self, who: str, code: str, revoke: Callable[[], Any]) -> None:
         """Every worker knows `who`; after `revoke` has answered, each refuses within a second, and goes on doing so."""
-        assert self.codes(who) == [""] * CONNECTIONS
+        assert set(self.codes(who)) == {""}
         revoke()
         answered = time.monotonic()
         within(1.0, lambda: set(self.codes(who)) == {code})
@@ -75,7 +80,7 @@ def test_a_rotated_key(workers: Workers) -> None:
         made.append(api.good("POST", "/auth/rotate-key", old["key"])["key"])
 
     workers.refused(old["key"], "credentials_unknown", rotate)
-    assert workers.codes(made[0]) == [""] * CONNECTIONS
+    assert workers.codes(made[0]) == [""] * len(workers.socks)
 
 
 def test_a_key_that_the_command_line_revokes(workers: Workers) -> None:
@@ -99,10 +104,10 @@ def test_a_disabled_person_s_token_and_key(workers: Workers) -> None:
     api = workers.api
     person = api.person()
     token, key = api.login(person["email"])["access_token"], api.key(owner=person["id"])["key"]
-    assert workers.codes(key) == [""] * CONNECTIONS
+    assert workers.codes(key) == [""] * len(workers.socks)
     path = f"/api/v1/admin/users/{person['id']}"
     workers.refused(token, "token_revoked", lambda: api.good("PATCH", path, api.admin, {"disabled": True}))
     assert set(workers.codes(key)) == {"credentials_unknown"}
     api.good("PATCH", path, api.admin, {"disabled": False})
-    within(1.0, lambda: workers.codes(key) == [""] * CONNECTIONS)
+    within(1.0, lambda: workers.codes(key) == [""] * len(workers.socks))
     assert set(workers.codes(token)) == {"token_revoked"}  # what was made before stays void
