@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any, Final
 
 import load
+from awake import awake
 from gateways import upstream
 from latency import NICE
 from load import CONNECTIONS, Run, Runs
@@ -149,6 +150,7 @@ def _open_loop(port: int, item: Item, body: Path, seconds: float) -> Run:
     command = ["nice", "-n", str(NICE), "taskset", "-c", LOAD_CORE, sys.executable, str(HERE / "openloop.py")]
     command += ["--port", str(port), "--path", item.path, "--key", KEY, "--body", str(body)]
     command += ["--rate", str(item.rate), "--seconds", str(seconds)]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    with awake():
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
     found: Run = json.loads(ran.stdout)
     return {name: found[name] for name in (*percentiles([0.0]), "late_p99_ms")}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, Update, func, select, update
+from sqlalchemy import Integer, Select, Table, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from portico.jobs import clock
 from portico.jobs.jobs import is_in
@@ -16,8 +17,14 @@ from portico.jobs.records import QUEUED, RUNNING, WAITING
 from portico.storage.database import Database
 from portico.storage.ids import now
 from portico.storage.tables import JobRow
+from portico.storage.tables.base import Time
 
 PROMOTED: Final = 1000  # jobs whose time has come, at once
+_JOBS: Final[Table] = JobRow.__table__  # type: ignore[assignment]
+_CLAIMED: Final = (
+    "id", "kind", "queue", "tenant_id", "owner", "payload", "rank", "attempt", "fence", "worker", "started_at",
+    "traceparent",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,42 +47,36 @@ class Claim:
 
 async def take_these(session: AsyncSession, worker: str, ids: Sequence[str]) -> list[Claim]:
     """Claim those of these jobs that are queued; what somebody else has, or is about to have, is left out."""
-    wanted = select(JobRow.id).where(is_in(QUEUED), JobRow.id.in_(ids))
-    return [Claim(*row) for row in await session.execute(_claiming(wanted, worker, now()))]
+    values = {"b_ids": ids, "b_worker": worker, "b_moment": now()}
+    return [Claim(*row) for row in await session.execute(_TAKE_THESE, values)]
 
 
 async def take(session: AsyncSession, worker: str, queue: str, most: int) -> list[Claim]:
     """Claim at most `most` jobs of a queue: higher priorities first, older ones before younger."""
-    found = await session.execute(statement(queue, most, worker, now()))
-    claims = [Claim(*row) for row in found]
+    values = {"b_queue": queue, "b_most": most, "b_worker": worker, "b_moment": now()}
+    claims = [Claim(*row) for row in await session.execute(_TAKE, values)]
     return sorted(claims, key=lambda claim: (claim.rank, claim.id))
 
 
-def statement(queue: str, most: int, worker: str, moment: datetime) -> Update:
+def statement(queue: Any, most: Any, worker: Any, moment: Any) -> ReturningUpdate[Any]:
     """The claim. PostgreSQL steps over what others are claiming; in SQLite nobody else writes meanwhile."""
-    wanted = select(JobRow.id).where(is_in(QUEUED), JobRow.queue == queue).order_by(JobRow.rank, JobRow.id).limit(most)
-    return _claiming(wanted, worker, moment)
+    wanted = select(_JOBS.c.id).where(is_in(QUEUED), _JOBS.c.queue == queue)
+    return _claiming(wanted.order_by(_JOBS.c.rank, _JOBS.c.id).limit(most), worker, moment)
 
 
-def _claiming(wanted: Select[str], worker: str, moment: datetime) -> Update:
+def _claiming(wanted: Select[Any], worker: Any, moment: Any) -> ReturningUpdate[Any]:
     picked = wanted.with_for_update(skip_locked=True).cte("picked")  # of a CTE the limit holds, whatever the plan
-    changed = update(JobRow).where(JobRow.id.in_(select(picked.c.id))).execution_options(synchronize_session=False)
-    return changed.values(
-        state=RUNNING, worker=worker, attempt=JobRow.attempt + 1, fence=JobRow.fence + 1, started_at=moment
-    ).returning(
-        JobRow.id,
-        JobRow.kind,
-        JobRow.queue,
-        JobRow.tenant_id,
-        JobRow.owner,
-        JobRow.payload,
-        JobRow.rank,
-        JobRow.attempt,
-        JobRow.fence,
-        JobRow.worker,
-        JobRow.started_at,
-        JobRow.traceparent,
-    )
+    changed = update(_JOBS).where(_JOBS.c.id.in_(select(picked.c.id)))
+    one_more = {"attempt": _JOBS.c.attempt + 1, "fence": _JOBS.c.fence + 1}
+    changed = changed.values(state=RUNNING, worker=worker, started_at=moment, **one_more)
+    return changed.returning(*(_JOBS.c[name] for name in _CLAIMED))
+
+
+# Made once: making them takes longer than the database takes for a claim.
+_WHO: Final[tuple[Any, ...]] = (bindparam("b_worker"), bindparam("b_moment", type_=Time))
+_TAKE: Final = statement(bindparam("b_queue"), bindparam("b_most", type_=Integer), *_WHO)
+_THESE: Final = select(_JOBS.c.id).where(is_in(QUEUED), _JOBS.c.id.in_(bindparam("b_ids", expanding=True)))
+_TAKE_THESE: Final = _claiming(_THESE, *_WHO)
 
 
 async def promote(session: AsyncSession, db: Database) -> int:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from portico.jobs import finish
@@ -19,17 +19,21 @@ Ending = tuple[Job, dict[str, Any] | None]  # a job and its result
 
 
 @asynccontextmanager
-async def ending(db: Database, endings: Sequence[Ending]) -> AsyncIterator[tuple[AsyncSession, set[str]]]:
-    """A transaction at whose end these jobs have succeeded, and the ids of those that are still this process's.
+async def ending(session: AsyncSession, db: Database, endings: Sequence[Ending]) -> AsyncIterator[set[str]]:
+    """Have these jobs succeed when the transaction is committed; the ids of those that are still this process's.
 
     Write the effects of these only: the others are somebody else's by now, and stay as they are.
     """
-    async with db.write() as session:
-        held = await _hold(session, [job for job, _ in endings])
-        yield session, held
-        await finish.write(session, db, [finish.succeeded(job.claim, told) for job, told in endings if job.id in held])
+    mine = await _hold(session, [job for job, _ in endings])
+    yield mine
+    kept = [(job, result) for job, result in endings if job.id in mine]
+    await finish.write(session, db, [finish.succeeded(job.claim, result) for job, result in kept])
+    event.listen(session.sync_session, "after_commit", lambda _: _finished(kept), once=True)
+
+
+def _finished(endings: Sequence[Ending]) -> None:
     for job, _ in endings:
-        job.finished = job.finished or job.id in held
+        job.finished = True
 
 
 async def _hold(session: AsyncSession, jobs: Sequence[Job]) -> set[str]:

@@ -1,7 +1,8 @@
 """A worker: claims jobs, runs them, writes how they ended. Every process that runs jobs has one.
 
 One loop does all the writing: in one transaction it writes how attempts ended and claims the next, as many as there is
-room for. So a thousand small jobs cost a few transactions, and a single one is begun at once.
+room for. So a thousand small jobs cost a few transactions, also where they come one by one, for it pauses once a queue
+is empty; and a single one is begun at once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from portico.telemetry import logs
 
 IDLE: Final = 1.0  # seconds after which the table is looked at, if nobody said anything
 AGAIN: Final = 1.0  # seconds after the database could not be used
+PACE: Final = 0.04  # seconds after the last that was queued was claimed: what comes meanwhile is claimed together
 TICK: Final = 0.5  # seconds between looks at what is to be cancelled, and writings of progress
 STUBBORN: Final = 10.0  # seconds that a cancelled job has to end; then it has lost its right to write anyway
 
@@ -55,6 +57,7 @@ class Worker:
         self._event = asyncio.Event()
         self._check = asyncio.Event()  # something is to be cancelled
         self._maybe = True  # there may be something to claim
+        self._more = False  # the last claim has left some
         self._promote_at = 0.0
         self._registered = False
         self._stirred = False  # since the last beat
@@ -122,6 +125,8 @@ class Worker:
                 worked = await self._turn()
                 if not worked:
                     await self._rest()
+                elif not self._more:
+                    await asyncio.sleep(PACE)
             except StorageError as error:
                 logs.get("portico.jobs").warning("jobs wait for the database", cause=str(error))
                 await asyncio.sleep(AGAIN)
@@ -145,8 +150,9 @@ class Worker:
             raise
         for outcome in outcomes:
             self._meter.ended(outcome)
+        self._more = any(len(found) == wants[queue] for queue, found in taken.items() if wants[queue])
         if claiming:
-            self._maybe = any(len(found) == wants[queue] for queue, found in taken.items() if wants[queue])
+            self._maybe = self._more
         for queue, found in taken.items():
             self._took(self._lanes[queue], found, wants[queue])
             self._stirred = self._stirred or bool(found)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
-from sqlalchemy.dialects import registry
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from portico.errors import StorageError, StorageUnavailable
@@ -21,7 +20,7 @@ from portico.storage.tracing import observe
 from portico.telemetry import tracing
 
 if TYPE_CHECKING:
-    from portico.storage.sqlite import Connector
+    from portico.storage.driver import Connector
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
@@ -152,7 +151,6 @@ class Database:
             return
         from portico.storage import sqlite
 
-        registry.register("sqlite.aiosqlcipher", sqlite.__name__, "Dialect")
         self._turn = asyncio.Lock()
         write = sqlite.connector(self.path, self._secret(), wait=sqlite.TRY)
         async with self._alone():

@@ -1,4 +1,4 @@
-"""Group commit: what comes while a transaction is being committed goes together into the next one.
+"""Group commit: what comes while a transaction is waited for or committed goes together into the next one.
 
 A transaction costs a millisecond or more, what it does often much less. So under load a thousand small ones become a
 few, and a single one waits for nobody.
@@ -10,10 +10,12 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Generic, TypeVar
 
 from portico.errors import StorageError
 
+Session = TypeVar("Session")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -21,25 +23,30 @@ MOST: Final = 200  # items of one transaction
 LINGER: Final = 0.008  # seconds that a group waits for more, where the one before was not alone
 
 
-class Group(Generic[Item, Answer]):
-    """`commit` writes some items in one transaction of its own, and answers or refuses each when it is committed.
+class Group(Generic[Session, Item, Answer]):
+    """`begin` begins a transaction, such as `Database.write`; `write` writes some items in it, and answers or refuses
+    each.
 
-    When it raises, nothing was written: each item is then tried by itself, so that one that can't be written fails
-    alone. A StorageError fails all of them.
+    When one of the two raises, or the commit, nothing was written: each item is then tried by itself, so that one that
+    can't be written fails alone. A StorageError fails all of them.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]], linger: float = LINGER
+        self,
+        begin: Callable[[], AbstractAsyncContextManager[Session]],
+        write: Callable[[Session, Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        linger: float = LINGER,
     ) -> None:
-        self._commit = commit
+        self._begin = begin
+        self._write = write
         self._linger = linger
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, item: Item) -> Answer:
-        """What `commit` answers for this item, once it is committed. One that nobody waits for any more is written too.
+        """What `write` answers for this item, once it is committed. One that nobody waits for any more is written too.
 
-        Raises what `commit` has raised, or given as the item's answer.
+        Raises what was raised, or given as the item's answer.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -54,21 +61,23 @@ class Group(Generic[Item, Answer]):
             while self._waiting:
                 if len(self._waiting) < MOST:
                     await asyncio.sleep(self._linger if crowded else 0)
-                some = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-                crowded = len(some) > 1
-                await self._write(some)
+                crowded = await self._commit([]) > 1
         finally:
             self._task = None
 
-    async def _write(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _commit(self, some: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> int:
+        """Write `some`, or what waits when the transaction has begun; how many."""
         answers: Sequence[Answer | Exception]
         try:
-            answers = await self._commit([item for item, _ in some])
+            async with self._begin() as session:
+                some = some or self._taken()
+                answers = await self._write(session, [item for item, _ in some])
         except Exception as error:
+            some = some or self._taken()
             if len(some) > 1 and not isinstance(error, StorageError):
                 for each in some:
-                    await self._write([each])
-                return
+                    await self._commit([each])
+                return len(some)
             answers = [error] * len(some)
         except asyncio.CancelledError:
             for _, future in some:
@@ -81,3 +90,7 @@ class Group(Generic[Item, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        return len(some)
+
+    def _taken(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        return [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]

@@ -9,14 +9,13 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import aiosqlite
 from sqlalchemy import Connection, event
-from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_dbapi, SQLiteDialect_aiosqlite
+from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -24,48 +23,16 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlcipher3 import dbapi2  # type: ignore[import-untyped]
 
 from portico.errors import StorageError
+from portico.storage import driver
+from portico.storage.driver import Connector
 
 BUSY: Final = 15.0  # seconds that a connection waits while another process writes
 TRY: Final = 0.05  # seconds of one try to begin writing: SQLite asks less and less often, so a long one may never win
 PATIENCE: Final = 30.0  # seconds for another process to migrate
 POLL: Final = 0.02
 READERS: Final = 4
-CHUNK: Final = 64  # rows that aiosqlite takes at a time
 LOCKED: Final = "is locked"
 WAL_KEPT: Final = 64 * 1024 * 1024  # bytes to which the WAL is cut back after it was larger
-
-Connector = Callable[[], Any]
-
-
-class _Driver:
-    """What SQLAlchemy's adapter looks for in the module aiosqlite, with SQLCipher's errors beneath."""
-
-    DatabaseError = dbapi2.DatabaseError
-    Error = dbapi2.Error
-    IntegrityError = dbapi2.IntegrityError
-    NotSupportedError = dbapi2.NotSupportedError
-    OperationalError = dbapi2.OperationalError
-    ProgrammingError = dbapi2.ProgrammingError
-    sqlite_version = dbapi2.sqlite_version
-    sqlite_version_info = dbapi2.sqlite_version_info
-    Connection = aiosqlite.Connection
-
-    @staticmethod
-    def connect(*_: Any, connector: Connector, **__: Any) -> aiosqlite.Connection:
-        """A connection, made by `connector` in its own thread when it is awaited; it knows the file and the options."""
-        return aiosqlite.Connection(connector, CHUNK)
-
-
-class Dialect(SQLiteDialect_aiosqlite):
-    """`sqlite+aiosqlcipher`: SQLAlchemy's own dialect on another driver."""
-
-    driver = "aiosqlcipher"
-    supports_statement_cache = True
-
-    @classmethod
-    def import_dbapi(cls) -> Any:
-        """The driver."""
-        return AsyncAdapt_aiosqlite_dbapi(_Driver, dbapi2)  # type: ignore[arg-type]
 
 
 def connector(path: Path, key: bytes, *, readonly: bool = False, wait: float = BUSY) -> Connector:
@@ -102,6 +69,7 @@ def _pragmas(key: bytes, readonly: bool) -> tuple[str, ...]:
 
 def engine(connect: Connector, begin: str, size: int) -> AsyncEngine:
     """Connections of `connect`, at most `size`, whose transactions open with the statement `begin`."""
+    registry.register(driver.NAME, driver.__name__, "Dialect")
     made = create_async_engine(
         URL.create("sqlite+aiosqlcipher", database="portico"),
         connect_args={"connector": connect},

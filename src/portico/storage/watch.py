@@ -51,7 +51,7 @@ async def _for_ever(attempt: Callable[[], Any]) -> None:
 
 
 async def _sqlite(db: Database, on_change: OnChange) -> None:
-    from portico.storage.sqlite import CHUNK
+    from portico.storage.driver import CHUNK
 
     connection = aiosqlite.Connection(db.connector(), CHUNK)
     connection._thread.daemon = True  # a process that ends in a hurry does not wait for it

@@ -18,15 +18,15 @@ from portico.storage.group import Group
 def test_jobs_that_succeed_together_do_so_with_their_effects(bench: Bench) -> None:
     groups: list[int] = []
 
-    async def end(jobs: Any) -> list[Exception | None]:
-        async with ending(bench.db, [(job, {"told": job.payload["n"]}) for job in jobs]) as (session, held):
+    async def end(session: AsyncSession, jobs: Any) -> list[Exception | None]:
+        async with ending(session, bench.db, [(job, {"told": job.payload["n"]}) for job in jobs]) as held:
             for id_ in sorted(held):
                 await bench.jobs.enqueue(session, "a.made", {}, owner=id_, queue="nobody")
         groups.append(len(jobs))
         return [None if job.id in held else LeaseLost("lost") for job in jobs]
 
     async def work() -> None:
-        group: Group[Job, None] = Group(end)
+        group: Group[AsyncSession, Job, None] = Group(bench.db.write, end)
 
         async def run(job: Job) -> None:
             await group.add(job)
@@ -66,7 +66,7 @@ def test_those_that_are_another_worker_s_by_now_are_left_alone(bench: Bench) -> 
         both = [(jobs["a"], {"a": 1}), (jobs["b"], {"b": 1})]
 
         async def fail() -> None:
-            async with ending(bench.db, both) as (session, _):
+            async with bench.db.write() as session, ending(session, bench.db, both):
                 await bench.jobs.enqueue(session, "a.made", {}, queue="nobody")
                 raise RuntimeError("no effect")
 
@@ -75,7 +75,7 @@ def test_those_that_are_another_worker_s_by_now_are_left_alone(bench: Bench) -> 
         assert not jobs["a"].finished
         assert (await bench.get(made["a"])).state == "running"
         assert (await bench.jobs.list(kind="a.made"))[0] == []
-        async with ending(bench.db, both) as (_, held):
+        async with bench.db.write() as session, ending(session, bench.db, both) as held:
             assert held == {made["a"]}
         assert (jobs["a"].finished, jobs["b"].finished) == (True, False)
         found = await bench.get(made["a"])

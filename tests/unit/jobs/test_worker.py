@@ -12,7 +12,8 @@ import pytest
 from tests.unit.jobs.kit import Bench, eventually
 
 from portico.errors import GiveUp, JobError, LeaseLost, RetryLater
-from portico.jobs import Backoff, Job
+from portico.jobs import Backoff, Job, claims
+from portico.jobs.worker import IDLE, PACE
 from portico.storage.ids import now
 
 
@@ -35,6 +36,38 @@ def test_jobs_are_run_by_priority_then_age_and_their_results_kept(bench: Bench) 
         assert done[0].attempt == 1
         assert done[0].worker == worker.name
         assert f"/{os.getpid()}/" in worker.name
+
+    bench.store.run(work())
+
+
+def test_jobs_that_come_one_by_one_are_claimed_some_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[int] = []
+    take = claims.take
+
+    async def counted(*args: Any) -> list[claims.Claim]:
+        found = await take(*args)
+        claimed.append(len(found))
+        return found
+
+    async def run(job: Job) -> None:
+        return None
+
+    async def work() -> None:
+        monkeypatch.setattr(claims, "take", counted)
+        bench.handle("a.b", run)
+        worker = bench.worker(default=1000)
+        worker.start()
+        began = time.monotonic()
+        await bench.until(await bench.add("a.b"), "succeeded")
+        assert time.monotonic() - began < PACE + IDLE, "a single one need not wait"
+        for _ in range(100):
+            last = await bench.add("a.b")
+            await asyncio.sleep(0.002)
+        await bench.until(last, "succeeded")
+        took = time.monotonic() - began
+        await worker.stop(1)
+        assert sum(claimed) == 101
+        assert len(claimed) <= took / PACE + 3
 
     bench.store.run(work())
 

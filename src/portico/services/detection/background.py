@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 KIND: Final = "detection.judge"
 QUEUE: Final = "detection"
 AT_ONCE: Final = 16  # texts; the other jobs that run wait for their turn, or for their results to be written
-LINGER: Final = 0.01  # seconds that results wait for more, so that a transaction is of many
-CROWDED: Final = 0.02  # seconds that one turn of the loop takes when requests wait
+LINGER: Final = 0.03  # seconds that results wait for more, so that a transaction is of many
+CROWDED: Final = 0.005  # seconds that one turn of the loop takes when requests wait
 PAUSE: Final = 0.05  # seconds
 PAUSES: Final = 20
 TIMEOUT: Final = 600.0  # seconds of one attempt, with the wait for its turn
@@ -86,8 +86,8 @@ class Background:
         self._db = db
         self._jobs = jobs
         self._envelopes = Envelopes(vault)
-        self._accepting: Group[New, str] = Group(self._enqueue)
-        self._ending: Group[Done, None] = Group(self._end, LINGER)
+        self._accepting: Group[AsyncSession, New, str] = Group(db.write, self._enqueue)
+        self._ending: Group[AsyncSession, Done, None] = Group(db.write, self._end, LINGER)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     def handlers(self) -> Sequence[Handler]:
@@ -129,15 +129,14 @@ class Background:
         await self.find(caller, id)
         return await self._jobs.cancel(id, caller.tenant)
 
-    async def _enqueue(self, news: Sequence[New]) -> list[str | Exception]:
+    async def _enqueue(self, session: AsyncSession, news: Sequence[New]) -> list[str | Exception]:
         # Those with keys in the order of these: two processes that insert the same keys must not wait for each other.
         ordered = sorted(news, key=lambda new: (new.tenant, new.key or ""))
-        async with self._db.write() as session:
-            made = await self._jobs.enqueue_many(session, ordered)
-            ids = {new.id: id_ for new, id_ in zip(ordered, made, strict=True)}
-            others = [id_ for new, id_ in ids.items() if id_ != new]
-            found = select(JobRow.id, JobRow.payload["print"].as_string()).where(JobRow.id.in_(others))
-            prints: dict[str, str] = dict((await session.execute(found)).tuples().all()) if others else {}
+        made = await self._jobs.enqueue_many(session, ordered)
+        ids = {new.id: id_ for new, id_ in zip(ordered, made, strict=True)}
+        others = [id_ for new, id_ in ids.items() if id_ != new]
+        found = select(JobRow.id, JobRow.payload["print"].as_string()).where(JobRow.id.in_(others))
+        prints: dict[str, str] = dict((await session.execute(found)).tuples().all()) if others else {}
         return [self._accepted(new, ids[new.id], prints) for new in news]
 
     def _accepted(self, new: New, id_: str, prints: dict[str, str]) -> str | Exception:
@@ -157,9 +156,9 @@ class Background:
         await self._ending.add(Done(job, asked, verdict))
         self._count(question, judged)
 
-    async def _end(self, some: Sequence[Done]) -> list[Exception | None]:
+    async def _end(self, session: AsyncSession, some: Sequence[Done]) -> list[Exception | None]:
         """Results, webhooks and the end of the jobs, together or not at all."""
-        async with ending(self._db, [(done.job, done.result) for done in some]) as (session, held):
+        async with ending(session, self._db, [(done.job, done.result) for done in some]) as held:
             mine = [done for done in some if done.job.id in held]
             await self._telling.write(session, [_complete(done) for done in mine])
             if mine:

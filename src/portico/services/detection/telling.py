@@ -40,10 +40,9 @@ class Telling:
     """Queues webhooks of verdicts."""
 
     def __init__(self, db: Database, webhooks: Webhooks) -> None:
-        self._db = db
         self._webhooks = webhooks
         self._owners: dict[tuple[str, str], str] = {}
-        self._alone: Group[Message, None] = Group(self._commit)
+        self._alone: Group[AsyncSession, Message, None] = Group(db.write, self._commit)
 
     async def owner(self, caller: Principal) -> str:
         """Whose jobs and webhooks a caller has: keys that replaced one another are one owner."""
@@ -84,9 +83,8 @@ class Telling:
                 if message.url is not None:
                     await self._webhooks.send_to(session, *whose[:2], message.url, message.event, message.data)
 
-    async def _commit(self, messages: Sequence[Message]) -> Sequence[None]:
-        async with self._db.write() as session:
-            await self.write(session, messages)
+    async def _commit(self, session: AsyncSession, messages: Sequence[Message]) -> Sequence[None]:
+        await self.write(session, messages)
         return [None] * len(messages)
 
 

@@ -73,7 +73,7 @@ class Verdicts:
 
     async def write(self) -> None:
         """Add what was counted to the database. StorageError: what it did not take is still here."""
-        while self._cells:
+        for _ in range(0, len(self._cells), ROWS):  # what is counted meanwhile is for the next time
             some = dict(list(self._cells.items())[:ROWS])
             for cell in some:
                 del self._cells[cell]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -139,13 +140,15 @@ async def add(session: AsyncSession, table: Table, columns: Sequence[str], sums:
     names = (*keys, *columns)
     # In one order, so that two processes that add at once never wait for each other in a circle.
     rows = [dict(zip(names, (*key, *sums[key]), strict=True)) for key in sorted(sums)]
-    insert = _insert(session, table)
-    await session.execute(
-        insert.on_conflict_do_update(
-            index_elements=keys, set_={name: table.c[name] + insert.excluded[name] for name in columns}
-        ),
-        rows,
-    )
+    await session.execute(_adding(session.get_bind().dialect.name, table, tuple(columns)), rows)
+
+
+@cache
+def _adding(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
+    """Made once for each table: making it takes longer than the database takes for a few rows."""
+    insert = _insert(dialect, table)
+    sums = {name: table.c[name] + insert.excluded[name] for name in columns}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=sums)
 
 
 async def ids(session: AsyncSession, table: Table, wanted: Iterable[Key], columns: Sequence[str]) -> dict[Any, int]:
@@ -155,7 +158,7 @@ async def ids(session: AsyncSession, table: Table, wanted: Iterable[Key], column
     missing = sorted(names.keys() - found.keys())
     if missing:
         rows = [{**dict(zip(columns, names[each], strict=True)), "sha256": each} for each in missing]
-        await session.execute(_insert(session, table).on_conflict_do_nothing(), rows)
+        await session.execute(_insert(session.get_bind().dialect.name, table).on_conflict_do_nothing(), rows)
         found |= await _known(session, table, missing)
     return {names[digest]: number for digest, number in found.items()}
 
@@ -168,8 +171,8 @@ async def _known(session: AsyncSession, table: Table, digests: list[bytes]) -> d
     return found
 
 
-def _insert(session: AsyncSession, table: Table) -> Any:
-    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
+def _insert(dialect: str, table: Table) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(table)
 
 
 def _recent(row: Sequence[Any]) -> dict[str, Any]:

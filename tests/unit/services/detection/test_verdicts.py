@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.storage.kit import Store
@@ -80,6 +81,25 @@ def test_nothing_is_lost_while_the_database_takes_nothing(store: Store) -> None:
 
     store.run(work())
     assert texts(store) == 3
+
+
+def test_what_is_counted_during_a_writing_waits_for_the_next(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Verdicts(store.db, lambda: NOW)
+    written = 0
+    add = verdicts.verdicts.add
+
+    async def counting(*args: Any) -> None:
+        nonlocal written
+        written += 1
+        made.count(question(), verdict())
+        await add(*args)
+
+    monkeypatch.setattr(verdicts.verdicts, "add", counting)
+    made.count(question(), verdict())
+    for so_far in (1, 2, 3):
+        store.run(made.write())
+        assert written == so_far
+        assert texts(store) == so_far
 
 
 def test_many_callers_are_merged_and_the_sum_stays_exact(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
