@@ -37,6 +37,7 @@ DETECT: Final = (  # what is asked, figure, whether more is better, bound, what 
     ("embedded, 500 characters", "p99_ms", False, 100.0, "p99 at 1,000/s, ms"),
     ("cached, 500 characters", "requests_per_second", True, 3000.0, "verdicts given again a second by one core"),
     ("engine of 5 ms", "added_ms", False, 1.0, "median less the engine's, ms"),
+    ("plain route meanwhile", "added_p99_ms", False, 1.0, "p99 less the upstream's, ms"),
 )
 NAMES: Final = {
     "edge_seconds": "edge ready after the start",

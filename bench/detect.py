@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,13 +36,15 @@ TEXT: Final = (WORDS * 5)[:500]
 CHAT: Final = {"model": "m", "messages": [{"role": "user", "content": TEXT}]}
 ENGINE_MS: Final = 5.0
 BOTH: Final = 200.0  # requests a second to an engine, through the gateway and directly
+MEANWHILE: Final = 500.0  # texts a second that are judged while a plain route is asked
 
 
 @dataclass(frozen=True)
 class Item:
     """What is asked: `body` at `path`, as fast as can be and then `rate` times a second.
 
-    `guarded`: at a route of the gateway whose bodies a guard has judged before an upstream gets them.
+    `guarded`: at a route of the gateway whose bodies a guard has judged before an upstream gets them. `plain`: a GET of
+    a route of the gateway, and of its upstream directly, while /v1/detect is asked `MEANWHILE` times a second.
     With `engine` the gateway asks an engine that takes 5 ms, and the same requests go to that directly as well. All
     ask the same, so answers are given again only where `cached` says so.
     """
@@ -54,6 +57,7 @@ class Item:
     engine: bool = False
     cached: bool = False
     guarded: bool = False
+    plain: bool = False
 
 
 ITEMS: Final = (
@@ -61,6 +65,7 @@ ITEMS: Final = (
     Item("cached, 500 characters", cached=True),
     Item("engine of 5 ms", rate=BOTH, engine=True),
     Item("chat route with a guard", rate=BOTH, path="/chat", body=CHAT, guarded=True),
+    Item("plain route meanwhile", path="/users/1", body={}, plain=True),
 )
 
 
@@ -77,6 +82,8 @@ def measure(folder: Path, rounds: int, seconds: float) -> Runs:
 
 def once(item: Item, folder: Path, seconds: float) -> Run:
     """One run against a gateway of its own."""
+    if item.plain:
+        return _plain(item, folder, seconds)
     body = folder / "detect.json"
     body.write_text(json.dumps(item.body))
     with contextlib.ExitStack() as stack:
@@ -98,6 +105,36 @@ def once(item: Item, folder: Path, seconds: float) -> Run:
             if engine is not None:
                 result["added_ms"] = result["p50_ms"] - _open_loop(engine.port, item, body, seconds)["p50_ms"]
         return {**result, "foreign": watch.foreign}
+
+
+def _plain(item: Item, folder: Path, seconds: float) -> Run:
+    """Latency of a route that has nothing to do with detection, through a gateway whose services judge meanwhile."""
+    body = folder / "detect.json"
+    body.write_text(json.dumps({"text": TEXT}))
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(upstream(folder)).port
+        route = {"name": "plain", "paths": [item.path], "upstream": "up", "auth": ["api_key"]}
+        config = {"detection": {"cache": {"ttl": "0s"}}, "keys": [_key()], "routes": [route]}
+        config["upstreams"] = {"up": {"targets": [f"http://127.0.0.1:{port}"]}}
+        gateway = stack.enter_context(GatewayHarness(config))
+        services = _placed(gateway)
+        _wrk(gateway.port, "/v1/detect", body, 1)
+        with Watch() as watch, awake():
+            before = cpu([services])
+            texts = subprocess.Popen(
+                _command(gateway.port, "/v1/detect", MEANWHILE, 2 * seconds + 2, body),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                time.sleep(0.5)
+                result, direct = (_latency(each, item.path, item.rate, seconds) for each in (gateway.port, port))
+                judged = json.loads(texts.communicate(timeout=60)[0])
+            finally:
+                texts.kill()
+        result["requests_per_second"] = item.rate
+        result["cpu_ms"] = (cpu([services]) - before) / judged["requests"] * 1000
+        return {**result, "added_p99_ms": result["p99_ms"] - direct["p99_ms"], "foreign": watch.foreign}
 
 
 def _guarded(target: int) -> dict[str, Any]:
@@ -147,10 +184,17 @@ def _wrk(port: int, path: str, body: Path, seconds: float) -> Run:
 
 def _open_loop(port: int, item: Item, body: Path, seconds: float) -> Run:
     """Percentiles in ms at the item's rate."""
-    command = ["nice", "-n", str(NICE), "taskset", "-c", LOAD_CORE, sys.executable, str(HERE / "openloop.py")]
-    command += ["--port", str(port), "--path", item.path, "--key", KEY, "--body", str(body)]
-    command += ["--rate", str(item.rate), "--seconds", str(seconds)]
     with awake():
-        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+        return _latency(port, item.path, item.rate, seconds, body)
+
+
+def _latency(port: int, path: str, rate: float, seconds: float, body: Path | None = None) -> Run:
+    ran = subprocess.run(_command(port, path, rate, seconds, body), check=True, capture_output=True, text=True)
     found: Run = json.loads(ran.stdout)
     return {name: found[name] for name in (*percentiles([0.0]), "late_p99_ms")}
+
+
+def _command(port: int, path: str, rate: float, seconds: float, body: Path | None) -> list[str]:
+    command = ["nice", "-n", str(NICE), "taskset", "-c", LOAD_CORE, sys.executable, str(HERE / "openloop.py")]
+    command += ["--port", str(port), "--path", path, "--key", KEY, "--rate", str(rate), "--seconds", str(seconds)]
+    return command if body is None else [*command, "--body", str(body)]

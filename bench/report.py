@@ -158,12 +158,16 @@ def of_webhooks(runs: Runs) -> Iterator[str]:
 
 def of_detect(runs: Runs) -> Iterator[str]:
     """Requests a second of one core of the services, latencies at a fixed rate, what is added to an engine's."""
-    yield "| what | requests/s, median (least–most) | CPU ms of the services | p50 ms | p99 ms | + p50 of the engine |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "| what | requests/s, median (least–most) | CPU ms of the services | p50 ms | p99 ms | + p50 of the engine"
+        " | + p99 of the upstream |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for name, servers in runs.items():
         for some in servers.values():
             rates = [run["requests_per_second"] for run in some]
-            more = f"{of(some, 'added_ms'):.2f}" if "added_ms" in some[0] else ""
+            keys = ("added_ms", "added_p99_ms")
+            more = " | ".join(f"{of(some, key):.2f}" if key in some[0] else "" for key in keys)
             yield (
                 f"| {name} | {median(rates):,.0f} ({min(rates):,.0f}–{max(rates):,.0f}) | {of(some, 'cpu_ms'):.2f}"
                 f" | {of(some, 'p50_ms'):.2f} | {of(some, 'p99_ms'):.2f} | {more} |"

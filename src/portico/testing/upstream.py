@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+
+PARTING: Final = 2.0  # seconds for a client whose TLS was refused to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,7 @@ class FakeUpstream:
     def _serve(self, connection: Connection) -> None:
         try:
             if self.tls is not None:
-                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
+                _secure(connection, self.tls)
             while (request := connection.read_request(self.expect)) is not None:
                 self.requests.append(request)
                 answer = self.handler(request, connection)
@@ -275,6 +277,21 @@ class FakeUpstream:
         finally:
             connection.closed.set()
             connection.sock.close()
+
+
+def _secure(connection: Connection, context: ssl.SSLContext) -> None:
+    sock = context.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+    connection.sock = sock
+    try:
+        sock.do_handshake()
+    except ssl.SSLError:
+        # What the client has sent meanwhile makes a reset of a plain close, and that may overtake the alert.
+        connection.sock = socket.socket(fileno=sock.detach())
+        connection.sock.shutdown(socket.SHUT_WR)
+        connection.sock.settimeout(PARTING)
+        while connection.sock.recv(65536):
+            pass
+        raise
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = 5.0) -> None:
