@@ -149,9 +149,11 @@ def test_without_out_verdicts_are_printed(tmp_path: Path) -> None:
     assert "Traceback" not in cut.stderr
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
-    source, out, whole = many(tmp_path / "texts.jsonl", 700), tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+@pytest.mark.parametrize(
+    ("how", "count"), [(signal.SIGKILL, 700), pytest.param(signal.SIGINT, 20_000, marks=pytest.mark.long)]
+)
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, how: signal.Signals, count: int) -> None:
+    source, out, whole = many(tmp_path / "texts.jsonl", count), tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
     given = ["--file", str(source), "--out"]
     process = subprocess.Popen([*COMMAND, *given, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     within(60, lambda: out.exists() and out.stat().st_size > 0)
@@ -171,14 +173,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path, how: signal
     assert again.returncode == exits.INCOMPLETE, again.stderr
     found = json.loads(again.stdout)
     assert found["skipped"] > 0
-    assert found["skipped"] + found["judged"] + found["rejected"] == 700
+    assert found["skipped"] + found["judged"] + found["rejected"] == count
     assert detect(*given, str(whole)).returncode == exits.INCOMPLETE
     assert out.read_bytes() == whole.read_bytes()
     rejected = tmp_path / "out.rejected.jsonl"
     assert rejected.read_bytes() == (tmp_path / "whole.rejected.jsonl").read_bytes()
     done = out.read_bytes()
     third = json.loads(detect(*given, str(out), "--json").stdout)
-    assert (third["skipped"], third["judged"], third["rejected"]) == (700, 0, 0)
+    assert (third["skipped"], third["judged"], third["rejected"]) == (count, 0, 0)
     assert out.read_bytes() == done
 
 
