@@ -144,7 +144,7 @@ def test_a_stopped_worker_s_job_and_a_new_broker(
 ) -> None:
     wrong = api.gateway.cli("jobs", "celery", "--queues", "default,webhook", *where(api))
     assert wrong.returncode == 1
-    assert "there is no queue 'webhook'; there are: default, webhooks" in wrong.stderr
+    assert "there is no queue 'webhook'; there are: default, detection, webhooks" in wrong.stderr
     run, log = runner(api, receiver), tmp_path / "worker.log"
     receiver.handler = silent
     with worker(api, log) as process:
